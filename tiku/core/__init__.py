@@ -1,0 +1,1 @@
+"""Pure data: the words of tiku as types. Imports no torch, no numpy, nothing above it."""
