@@ -1,0 +1,37 @@
+"""`Runtime`: how a built model is written to files, opened and executed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tiku.core.subject import Session, Subject
+from tiku.core.text import Text
+from tiku.core.verdict import Support
+
+__all__ = ["Runtime"]
+
+
+class Runtime(ABC):
+    """A subclass in a file of its own under `tiku/runtimes`, exported as `RUNTIME`."""
+
+    name: ClassVar[str]
+    title: ClassVar[Text]
+    extra: ClassVar[str | None] = None  # the optional dependency it needs
+    modules: ClassVar[tuple[str, ...]] = ()  # import names that must be there
+
+    @abstractmethod
+    def supports(self, subject: Subject) -> Support:
+        """Whether this subject (task, numerics, architecture) can be built here."""
+
+    @abstractmethod
+    def save(self, subject: Subject, folder: Path) -> None:
+        """Write the files this runtime opens; loadable without tiku."""
+
+    @abstractmethod
+    def open(
+        self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
+    ) -> Session:
+        """Open what `save` wrote. Raises `ArtefactError`."""

@@ -1,0 +1,111 @@
+"""`Subject`: the model as it travels through a recipe. `Session`: a model that can run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Numerics", "Predictor", "Serve", "Session", "Subject"]
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The number format that the runtime is asked to store weights in and to multiply with.
+
+    `scheme` is "fp32", "int8-dynamic", …; `options` are the method's own (per_channel, …).
+    """
+
+    scheme: str = "fp32"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Serve:
+    """How requests become batches. `token_budget` caps padded tokens per batch; None: `batch_size`
+    alone decides. `sort_by_length` groups requests of like length (outputs keep the input order).
+    `threads` None means every physical core. `max_length` None means the model's own limit."""
+
+    batch_size: int = 32
+    token_budget: int | None = None
+    sort_by_length: bool = False
+    threads: int | None = None
+    max_length: int | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with its processor and everything the methods of a recipe have decided so far.
+
+    Methods return a changed copy (`dataclasses.replace`); a method that changes weights works on
+    a copy of `module`. `module` is a `torch.nn.Module` in eval mode on the CPU; `processor` is what
+    the family encodes with. `facts` holds JSON values worth keeping (epochs trained, skipped layers).
+    """
+
+    task: str
+    family: str
+    module: Any
+    processor: Any
+    labels: tuple[str, ...] = ()
+    runtime: str = "torch"
+    runtime_options: Mapping[str, Any] = field(default_factory=dict)
+    numerics: Numerics = field(default_factory=Numerics)
+    serve: Serve = field(default_factory=Serve)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Session(ABC):
+    """A built model inside its runtime. Arrays in, arrays out; one session per process at a time.
+
+    Shape letters: B batch, T tokens, C classes, V vocabulary.
+    """
+
+    runtime: str
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """One forward pass. Text classification: logits_BC. Causal language model: logits_BTV."""
+
+    def extend(
+        self, tokens_BT: NDArray[np.int64], cache: Any = None, *, last_only: bool = False
+    ) -> tuple[NDArray[np.float32], Any]:
+        """Causal language models: feed tokens after a cache; logits_BTV (or logits_B1V) and the new cache.
+
+        The cache is opaque and may be changed in place; `None` starts a new sequence. Raises
+        `CannotMeasure` in runtimes that keep no cache.
+        """
+        from tiku.core.errors import CannotMeasure
+
+        raise CannotMeasure("this runtime keeps no key/value cache", got=self.runtime)
+
+    def close(self) -> None:  # noqa: B027 - most sessions hold nothing that needs freeing
+        """Free what the session holds; a closed session is not used again."""
+
+
+class Predictor(Protocol):
+    """An opened artefact: encodes, batches as its `Serve` says, runs, restores the order."""
+
+    folder: Path
+    task: str
+    family: str
+    labels: tuple[str, ...]
+    serve: Serve
+    session: Session
+
+    def predict(self, inputs: Sequence[Any]) -> NDArray[np.float32]:
+        """logits_NC for classification."""
+        ...
+
+    def encode(self, inputs: Sequence[Any]) -> list[dict[str, list[int]]]:
+        """One unpadded encoding per input."""
+        ...
+
+    def close(self) -> None:
+        """Close the session."""
+        ...

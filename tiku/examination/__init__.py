@@ -1,0 +1,1 @@
+"""plan -> trials -> ledger -> search -> confirmation."""

@@ -1,0 +1,1 @@
+"""One file per method; the folders are topics. Each module exports `METHOD`."""
