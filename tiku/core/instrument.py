@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tiku.core import registry
 from tiku.core.data import Dataset
 from tiku.core.measured import Measured
 from tiku.core.method import Progress, silent
@@ -19,7 +20,7 @@ from tiku.core.verdict import Comparison, Support
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Instrument", "Reading", "Workbench"]
+__all__ = ["Instrument", "Reading", "Workbench", "all_metrics"]
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,12 @@ class Instrument(ABC):
     @abstractmethod
     def measure(self, bench: Workbench) -> Reading:
         """Measure. Raises `CannotMeasure` (also `TooNoisy`) when no honest number can be given."""
+
+
+def all_metrics() -> dict[str, Metric]:
+    """Every metric of every registered instrument, by name. Imports the instruments' modules."""
+    found: dict[str, Metric] = {}
+    for name in registry.names("metrics"):
+        instrument: Instrument = registry.get("metrics", name)
+        found |= {metric.name: metric for metric in instrument.metrics}
+    return found
