@@ -64,6 +64,7 @@ class Instrument(ABC):
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     cost_rank: ClassVar[int] = 50
+    on_items: ClassVar[bool] = False  # whether the numbers depend on which examples are judged
 
     @abstractmethod
     def supports(self, bench: Workbench) -> Support:

@@ -139,8 +139,8 @@ def evaluate(
     threshold = requirement.threshold(base.value if base else None)
     low, high = _bounds(requirement, observed, base, against_base)
     met = _decide(requirement.op, low, high, threshold)
-    reason = None if met is not None else _straddles(requirement, observed, low, high, threshold)
-    return RequirementOutcome(requirement.expr, met, observed, on, threshold, reason)
+    why = None if met is not None else _straddles(requirement, observed, low, high, threshold)
+    return RequirementOutcome(requirement.expr, met, observed, on, threshold, why)
 
 
 def _bounds(

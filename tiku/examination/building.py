@@ -1,0 +1,67 @@
+"""Builds a recipe: load the parent's model, apply the steps, write the artefact folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tiku.core import registry
+from tiku.core.method import Context, Method, Progress
+from tiku.core.protocol import Protocol
+from tiku.core.recipe import Recipe
+from tiku.core.subject import Subject
+from tiku.core.text import Text
+from tiku.core.verdict import Support
+from tiku.examination.inputs import Inputs
+from tiku.examination.ledger import Ledger, TrialFolder, TrialSpec
+
+__all__ = ["Refused", "apply_recipe", "build"]
+
+
+class Refused(Exception):
+    """A method or a runtime said no; the reason is recorded, the exam goes on."""
+
+    def __init__(self, reason: Text) -> None:
+        super().__init__(reason.en)
+        self.reason = reason
+
+
+def build(
+    spec: TrialSpec, inputs: Inputs, ledger: Ledger, folder: TrialFolder, progress: Progress
+) -> None:
+    """Write `folder.build`. Raises `Refused`, `TikuError`."""
+    from tiku import artefact
+
+    done: tuple[Method, ...] = ()
+    if spec.parent is not None:
+        parent = ledger.folder(spec.parent)
+        done = parent.spec().recipe.methods()
+        subject = artefact.load_subject(parent.build)
+    else:
+        subject = inputs.load_subject(spec.protocol)
+    workdir = folder.path / "work"
+    workdir.mkdir(exist_ok=True)
+    context = Context(inputs.splits, spec.protocol, workdir, progress)
+    rest = Recipe.of(*spec.recipe.methods()[len(done) :])
+    artefact.write(apply_recipe(rest, subject, context), folder.build, recipe=spec.recipe, examples=inputs.examples())
+
+
+def apply_recipe(recipe: Recipe, subject: Subject, context: Context) -> Subject:
+    """Apply the steps in order. Raises `Refused` when a method or the final runtime says no."""
+    subject = _with_protocol(subject, context.protocol)
+    for method in recipe.methods():
+        _insist(method.supports(subject))
+        subject = method.apply(subject, context)
+    _insist(registry.get("runtimes", subject.runtime).supports(subject))
+    return subject
+
+
+def _with_protocol(subject: Subject, protocol: Protocol) -> Subject:
+    if protocol.threads is None or subject.serve.threads is not None:
+        return subject
+    return replace(subject, serve=replace(subject.serve, threads=protocol.threads))
+
+
+def _insist(support: Support) -> None:
+    if not support:
+        assert support.reason is not None  # Support guarantees it
+        raise Refused(support.reason)
