@@ -1,0 +1,234 @@
+"""What both transformers families share: checked loading, the tokenizer, encoding and collating."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiku.core.errors import DataError, ModelError
+from tiku.core.subject import Subject
+from tiku.models._source import declared_length
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "check_finite",
+    "collate",
+    "encode",
+    "fit_tokenizer",
+    "load_config",
+    "load_tokenizer",
+    "pretrained",
+    "save",
+    "unread_body_weights",
+]
+
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+_ENCODE_BATCH = 1024
+_BUFFERS = ("position_ids", "inv_freq", "attn.bias", "masked_bias")  # saved by old versions, rebuilt by new
+
+
+def load_config(folder: Path, declared: Mapping[str, Any], **changes: Any) -> Any:
+    """The transformers config of a folder. `declared` is config.json. Raises `ModelError`."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    kind = declared["model_type"]
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(
+            "this model needs code of its own, and tiku runs no remote code"
+            if "auto_map" in declared
+            else "the installed transformers does not know this architecture",
+            got=f"model_type {kind!r}",
+            allowed="architectures that the installed transformers ships",
+            next_step="write a function that builds it and give module:function"
+            if "auto_map" in declared
+            else "update transformers, or build the module yourself and give module:function",
+        )
+    with _explained(folder, "config.json does not describe a model that transformers can build"):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **changes)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer, the fast one where there is one. Raises `ModelError`."""
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in _VOCABULARIES) and not list(folder.glob("*.bpe.model")):
+        # transformers would build an empty vocabulary from the config and map every word to "unknown"
+        raise ModelError(
+            "the model folder has no tokenizer",
+            got=f"{folder}: none of {', '.join(_VOCABULARIES)}",
+            allowed="tokenizer.json, or the vocabulary files of the tokenizer's class",
+            next_step="save it into the folder with tokenizer.save_pretrained(folder)",
+        )
+    with _explained(folder, "the tokenizer of this folder cannot be read"):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def pretrained(auto: Any, folder: Path, config: Any, seed: int) -> tuple[Any, dict[str, Any]]:
+    """(module in eval mode and float32, loading info). New weights are drawn from `seed`.
+
+    Shapes that do not fit are left to the caller in info["mismatched_keys"]. Raises `ModelError`.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]), _quiet(), _explained(folder, "transformers cannot load this model"):
+        torch.manual_seed(seed)
+        module, info = auto.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    return module.eval(), info
+
+
+def unread_body_weights(module: Any, unexpected: Sequence[str]) -> list[str]:
+    """Stored weights that belong to the network's body and that the config left no place for."""
+    body = module.base_model
+    children = {name for name, _ in body.named_children()}
+    prefix = f"{module.base_model_prefix}."
+    stored = (key for key in unexpected if not key.endswith(_BUFFERS))
+    return sorted(key for key in stored if key.removeprefix(prefix).split(".")[0] in children)
+
+
+def check_finite(module: Any) -> None:
+    """Raise `ModelError` when a weight is NaN or infinite."""
+    bad = [name for name, p in module.named_parameters() if p.is_floating_point() and not p.isfinite().all()]
+    if bad:
+        raise ModelError(
+            "weights are not finite (NaN or infinite)",
+            got=", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else ""),
+            allowed="finite numbers",
+            next_step="use an earlier checkpoint: this training run diverged, or the file is damaged",
+        )
+
+
+def fit_tokenizer(tokenizer: Any, module: Any, folder: Path) -> None:
+    """Make tokenizer and network agree: length limit, pad token, input names, vocabulary.
+
+    Raises `ModelError` when the tokenizer has ids that the embedding lacks.
+    """
+    rows = module.get_input_embeddings().num_embeddings
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= rows:
+        raise ModelError(
+            "the tokenizer does not belong to this model: it has token ids that the embedding lacks",
+            got=f"largest token id {largest}, embedding of {rows} rows",
+            allowed=f"token ids 0 … {rows - 1}",
+            next_step="save the matching tokenizer into the folder, or resize the embedding and train it",
+        )
+    limits = (tokenizer.model_max_length, _positions(module), declared_length(folder))
+    tokenizer.model_max_length = min(limit for limit in limits if limit is not None)
+    tokenizer.padding_side = "right"  # absolute positions and causal masks then ignore the padding
+    if tokenizer.pad_token_id is None:
+        substitute = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+        if substitute is None:
+            raise ModelError(
+                "the tokenizer has no token to pad with",
+                got="pad, end and unknown token are all unset",
+                allowed="a pad token",
+                next_step="set tokenizer.pad_token to a token of the vocabulary and save it again",
+            )
+        tokenizer.pad_token = substitute
+    accepted = inspect.signature(module.forward).parameters
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in accepted]
+
+
+def encode(tokenizer: Any, inputs: Sequence[Any], max_length: int | None) -> list[dict[str, list[int]]]:
+    """One unpadded encoding per text, cut to `max_length` tokens (None: the model's own limit)."""
+    for position, text in enumerate(inputs):
+        if not isinstance(text, str):
+            raise DataError(
+                "an input is not text",
+                got=f"input {position}: {type(text).__name__}",
+                allowed="strings",
+                next_step="choose the column that holds the text",
+            )
+    limit = tokenizer.model_max_length if max_length is None else min(max_length, tokenizer.model_max_length)
+    smallest = tokenizer.num_special_tokens_to_add() + 1
+    if limit < smallest:
+        raise ModelError(
+            "max_length leaves no room for text",
+            got=limit,
+            allowed=f"{smallest} … {tokenizer.model_max_length}",
+            next_step="raise max_length",
+        )
+    encodings: list[dict[str, list[int]]] = []
+    for start in range(0, len(inputs), _ENCODE_BATCH):
+        batch = list(inputs[start : start + _ENCODE_BATCH])
+        columns = tokenizer(batch, truncation=True, max_length=limit, padding=False)
+        encodings += [{name: list(columns[name][i]) for name in columns} for i in range(len(batch))]
+    return encodings
+
+
+def collate(tokenizer: Any, encodings: Sequence[Mapping[str, list[int]]]) -> dict[str, NDArray[Any]]:
+    """int64 arrays of shape (batch, longest), padded on the tokenizer's side."""
+    import numpy as np
+
+    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+    width = max(len(encoding["input_ids"]) for encoding in encodings)
+    left = tokenizer.padding_side == "left"
+    batch: dict[str, NDArray[Any]] = {}
+    for name in encodings[0]:
+        batch[name] = np.full((len(encodings), width), fill.get(name, 0), dtype=np.int64)
+        for row, encoding in enumerate(encodings):
+            length = len(encoding[name])
+            batch[name][row, width - length if left else 0 : width if left else length] = encoding[name]
+    return batch
+
+
+def save(subject: Subject, folder: Path) -> None:
+    """Weights (safetensors), config and tokenizer, as `save_pretrained` lays them out."""
+    with _quiet():
+        subject.module.save_pretrained(folder)
+    subject.processor.save_pretrained(folder)
+
+
+def _positions(module: Any) -> int | None:
+    """The longest input the position embedding has rows for; None when positions are computed."""
+    for name, part in module.named_modules():
+        if name.endswith("position_embeddings") and hasattr(part, "num_embeddings"):
+            # RoBERTa counts positions from padding_idx + 1
+            offset = 0 if part.padding_idx is None else part.padding_idx + 1
+            return int(part.num_embeddings) - offset
+    limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+@contextlib.contextmanager
+def _explained(folder: Path, what: str) -> Iterator[None]:
+    """Any failure of the library on a user's folder is about the folder."""
+    try:
+        yield
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            what,
+            got=f"{folder}: {first}",
+            allowed="a folder written by save_pretrained of a version that is not newer",
+            next_step="load it with transformers alone to see the details, and save it again",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' progress bars and load report: what it reports is checked and kept as facts."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

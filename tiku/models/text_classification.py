@@ -1,0 +1,136 @@
+"""Text classification with transformers: an encoder, decoder or both, with a classification head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tiku.core.errors import ModelError
+from tiku.core.family import Family
+from tiku.core.subject import Subject
+from tiku.core.text import Text
+from tiku.models import _huggingface, _labels
+from tiku.models._source import is_hub_id, peek_config, read_config, resolve_folder
+from tiku.models._weights import check_weights, fingerprint_folder, tensor_dtypes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FAMILY", "TextClassification"]
+
+
+class TextClassification(Family):
+    """A transformers folder or hub id behind `AutoModelForSequenceClassification`, in float32.
+
+    Only safetensors are read and no remote code runs. When the data's classes are the model's own
+    (in any order) the head is kept and its rows follow the data's order; when they are not, or
+    when there is no head, a new one is drawn from `seed`. `facts["head"]` says "kept" or "new".
+    """
+
+    name: ClassVar[str] = "text-classification"
+    task: ClassVar[str] = "text-classification"
+    title: ClassVar[Text] = Text("Text classification (transformers)", "文本分类（transformers）")
+    data_kinds: ClassVar[frozenset[str]] = frozenset({"labelled texts"})
+
+    def recognises(self, source: str) -> bool:
+        return is_hub_id(source) or peek_config(source) is not None
+
+    def load(self, source: str, *, labels: tuple[str, ...] = (), cache: Path, seed: int = 0) -> Subject:
+        from transformers import AutoModelForSequenceClassification
+
+        folder = resolve_folder(source)
+        declared = read_config(folder)
+        config = _huggingface.load_config(folder, declared)
+        _check_architecture(config)
+        check_weights(folder)
+        plan = _labels.plan_head(_labels.declared_labels(config), labels)
+        _labels.write_labels(config, plan.labels)
+        tokenizer = _huggingface.load_tokenizer(folder)
+        module, info = _huggingface.pretrained(AutoModelForSequenceClassification, folder, config, seed)
+        lacking = _check_loaded(module, info)
+        new = plan.new or bool(lacking)
+        if plan.new:
+            _labels.draw_head(module, seed)
+        elif not new:
+            _labels.permute_head(module, plan.order)
+        _huggingface.check_finite(module)
+        _huggingface.fit_tokenizer(tokenizer, module, folder)
+        module.config.pad_token_id = tokenizer.pad_token_id
+        facts = {
+            "head": "new" if new else "kept",
+            "head_reason": plan.reason if not lacking or plan.new else "the model has no classification head",
+            "architecture": type(module).__name__,
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "stored_dtypes": tensor_dtypes(folder),
+            "max_length": tokenizer.model_max_length,
+            "unused_weights": sorted(info["unexpected_keys"]),
+        }
+        return Subject(self.task, self.name, module, tokenizer, labels=plan.labels, facts=facts)
+
+    def fingerprint(self, source: str) -> str:
+        return fingerprint_folder(resolve_folder(source))
+
+    def save(self, subject: Subject, folder: Path) -> None:
+        _huggingface.save(subject, folder)
+
+    def save_processor(self, subject: Subject, folder: Path) -> None:
+        subject.processor.save_pretrained(folder)
+
+    def load_processor(self, folder: Path) -> Any:
+        return _huggingface.load_tokenizer(folder)
+
+    def encode(
+        self, processor: Any, inputs: Sequence[Any], max_length: int | None
+    ) -> list[dict[str, list[int]]]:
+        return _huggingface.encode(processor, inputs, max_length)
+
+    def collate(
+        self, processor: Any, encodings: Sequence[Mapping[str, list[int]]]
+    ) -> dict[str, NDArray[Any]]:
+        return _huggingface.collate(processor, encodings)
+
+
+def _check_architecture(config: Any) -> None:
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ModelError(
+            "transformers has no text classifier for this architecture",
+            got=f"model_type {config.model_type!r}",
+            allowed="architectures of AutoModelForSequenceClassification",
+            next_step="choose another encoder, or build the module yourself and give module:function",
+        )
+
+
+def _check_loaded(module: Any, info: Mapping[str, Any]) -> list[str]:
+    """The head weights the file lacked. Raises `ModelError` when the body's are incomplete or misfit."""
+    mismatched = [entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]]
+    body = [key for key in mismatched if not _labels.is_head(module, key)]
+    if body:
+        raise ModelError(
+            "stored weights do not have the shapes that config.json describes",
+            got=", ".join(sorted(body)[:4]),
+            allowed="weights and config.json of one and the same model",
+            next_step="put back the config.json that was saved with these weights",
+        )
+    absent = [key for key in info["missing_keys"] if not _labels.is_head(module, key)]
+    if absent:
+        raise ModelError(
+            "weights are missing that only training can give; just the classification head may be new",
+            got=", ".join(sorted(absent)[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else ""),
+            allowed="every weight of the encoder",
+            next_step="save the whole model with model.save_pretrained(folder)",
+        )
+    surplus = _huggingface.unread_body_weights(module, list(info["unexpected_keys"]))
+    if surplus:
+        raise ModelError(
+            "the file holds network weights for which config.json has no place",
+            got=", ".join(surplus[:4]) + (f" and {len(surplus) - 4} more" if len(surplus) > 4 else ""),
+            allowed="weights and config.json of one and the same model",
+            next_step="put back the config.json that was saved with these weights",
+        )
+    return sorted({*mismatched, *info["missing_keys"]})
+
+
+FAMILY = TextClassification()
