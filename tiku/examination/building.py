@@ -25,9 +25,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-def build(
-    spec: TrialSpec, inputs: Inputs, ledger: Ledger, folder: TrialFolder, progress: Progress
-) -> None:
+def build(spec: TrialSpec, inputs: Inputs, ledger: Ledger, folder: TrialFolder, progress: Progress) -> None:
     """Write `folder.build`. Raises `Refused`, `TikuError`."""
     from tiku import artefact
 
@@ -42,7 +40,9 @@ def build(
     workdir.mkdir(exist_ok=True)
     context = Context(inputs.splits, spec.protocol, workdir, progress)
     rest = Recipe.of(*spec.recipe.methods()[len(done) :])
-    artefact.write(apply_recipe(rest, subject, context), folder.build, recipe=spec.recipe, examples=inputs.examples())
+    artefact.write(
+        apply_recipe(rest, subject, context), folder.build, recipe=spec.recipe, examples=inputs.examples()
+    )
 
 
 def apply_recipe(recipe: Recipe, subject: Subject, context: Context) -> Subject:

@@ -76,7 +76,9 @@ class _Zygote:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tiku.examination.zygote"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
 
     def ask(self, request: dict[str, object]) -> dict[str, int]:
         to, back = _pipe(self._process.stdin), _pipe(self._process.stdout)
@@ -113,7 +115,9 @@ class Launcher:
         with (folder / "log.txt").open("ab") as log:
             command = [sys.executable, "-m", "tiku.examination.worker", str(folder)]
             return _Interpreter(
-                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
             )
 
     def __enter__(self) -> Launcher:

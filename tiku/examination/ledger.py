@@ -63,7 +63,9 @@ class TrialSpec:
     builds: str | None = None  # confirmation: the trial whose build is measured
 
 
-def trial_id(model_sha: str, data_sha: str, recipe: Recipe, protocol: Protocol, *, role: str = "trial") -> str:
+def trial_id(
+    model_sha: str, data_sha: str, recipe: Recipe, protocol: Protocol, *, role: str = "trial"
+) -> str:
     """The name of a trial: the hash of everything its outcome depends on."""
     return hash_of(model_sha, data_sha, recipe, protocol, role, __version__)[:_ID_LENGTH]
 
@@ -117,7 +119,9 @@ class TrialFolder:
             with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
-            raise OutOfSpace("could not write", got=f"{self.path}: {error}", next_step="free space") from error
+            raise OutOfSpace(
+                "could not write", got=f"{self.path}: {error}", next_step="free space"
+            ) from error
 
     def events(self) -> list[dict[str, Any]]:
         """All whole lines; a torn last line (a killed writer) is left out."""

@@ -61,7 +61,9 @@ def measure_trial(
     if on_base:
         base_metrics = {name: m for reading in on_base.values() for name, m in reading.metrics.items()}
         details = {**findings.details, "base": base_metrics, "base details": _details(on_base)}
-        findings = Findings(findings.metrics, findings.against_base, details, findings.warnings, findings.joules)
+        findings = Findings(
+            findings.metrics, findings.against_base, details, findings.warnings, findings.joules
+        )
     return findings
 
 
@@ -98,7 +100,9 @@ def _run_all(
         own = replace(
             bench,
             base_arrays=(arrays or {}).get(instrument.name, {}),
-            progress=lambda done, total, note, at=position: progress(at + done / max(total, 1), len(chosen), note),
+            progress=lambda done, total, note, at=position: progress(
+                at + done / max(total, 1), len(chosen), note
+            ),
         )
         if instrument.supports(own):
             readings[instrument.name] = _measure(instrument, own)
@@ -142,9 +146,7 @@ def _details(readings: Mapping[str, Reading]) -> dict[str, Any]:
     return {name: reading.details for name, reading in readings.items() if reading.details}
 
 
-def _base_arrays(
-    base: TrialFolder, on_base: Mapping[str, Reading]
-) -> dict[str, dict[str, NDArray[Any]]]:
+def _base_arrays(base: TrialFolder, on_base: Mapping[str, Reading]) -> dict[str, dict[str, NDArray[Any]]]:
     """The base's kept arrays by instrument: measured just now, or read from its folder."""
     import numpy as np
 

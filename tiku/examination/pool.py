@@ -86,7 +86,9 @@ def _watch(
             return "timeout", Text(f"stopped at the time limit of {span}", f"超过时间上限 {span},已停止")
         if child.sample_memory() > memory:
             size = format_quantity(memory, "byte")
-            return "out of memory", Text(f"stopped at the memory limit of {size}", f"超过内存上限 {size},已停止")
+            return "out of memory", Text(
+                f"stopped at the memory limit of {size}", f"超过内存上限 {size},已停止"
+            )
         time.sleep(_POLL_SECONDS)
     return None
 

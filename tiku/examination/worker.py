@@ -14,9 +14,9 @@ from tiku.core.errors import TikuError
 from tiku.core.result import Cost, Status, Trial
 from tiku.core.text import Text
 from tiku.examination.building import Refused, build
+from tiku.examination.inputs import Inputs, load_inputs
 from tiku.examination.ledger import Busy, Ledger, TrialFolder, TrialSpec
 from tiku.examination.measuring import Findings, measure_trial
-from tiku.examination.inputs import Inputs, load_inputs
 
 __all__ = ["EXIT_BUSY", "run"]
 
@@ -120,7 +120,11 @@ def _heartbeat(folder: TrialFolder) -> Iterator[None]:
 
 
 def _plain(error: BaseException) -> Text:
-    text = "; ".join(error.parts().values()) if isinstance(error, TikuError) else f"{type(error).__name__}: {error}"
+    text = (
+        "; ".join(error.parts().values())
+        if isinstance(error, TikuError)
+        else f"{type(error).__name__}: {error}"
+    )
     short = text if len(text) <= 500 else text[:500] + "…"
     return Text(short, short)
 

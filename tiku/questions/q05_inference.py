@@ -1,0 +1,33 @@
+"""Question 5: How is inference made fast?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tiku.core.question import Question
+from tiku.core.text import Text
+from tiku.questions._by_methods import MethodQuestion
+
+__all__ = ["QUESTION"]
+
+
+class Inference(MethodQuestion):
+    """Judged by the metrics below; the methods are those that name this question."""
+
+    id = "inference"
+    number = 5
+    title = Text("How is inference made fast?", "如何提升推理性能？")
+    metrics: ClassVar[tuple[str, ...]] = (
+        "p50_latency",
+        "p95_latency",
+        "p99_latency",
+        "throughput",
+        "time_per_token",
+        "time_to_first_token",
+        "tokens_per_second",
+        "prefill_throughput",
+    )
+    gains: ClassVar[tuple[str, ...]] = ("throughput", "p50_latency", "time_per_token", "tokens_per_second")
+
+
+QUESTION: Question = Inference()
