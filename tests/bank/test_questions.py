@@ -18,7 +18,8 @@ from tiku.core.text import Language
 METHODS: dict[str, tuple[str, ...]] = {
     "evaluation": (
         "accuracy", "precision", "recall", "f1", "auc-roc", "pr-auc", "log-loss", "brier", "ece",
-        "confusion-matrix", "slices", "perplexity", "bits-per-byte", "multiple-choice", "pass-at-k", "intervals",
+        "confusion-matrix", "slices", "perplexity", "bits-per-byte", "multiple-choice", "pass-at-k",
+        "intervals",
     ),
     "overfitting": (
         "l1-proximal", "l2-penalty", "weight-decay", "dropout", "data-augmentation", "early-stopping",
@@ -119,7 +120,7 @@ def test_the_bank_holds_the_ten_questions_in_order(language: Language) -> None:
 
 
 def test_every_file_name_agrees_with_its_front_matter() -> None:
-    entries = sorted(e for e in files("tiku.bank").joinpath("questions").iterdir() if e.name.endswith(".md"))
+    entries = [e for e in files("tiku.bank").joinpath("questions").iterdir() if e.name.endswith(".md")]
     assert len(entries) == 20
     for entry in entries:
         fields = tomllib.loads(entry.read_text(encoding="utf-8").split("+++\n")[1])
@@ -164,8 +165,8 @@ def test_numbers_agree_between_the_languages_in_every_section(pair: Pair) -> Non
     english, chinese = pair
     for a, b in zip(english.sections, chinese.sections, strict=True):
         assert numbers(a.markdown) == numbers(b.markdown), (english.id, a.key)
-    for a, b in zip(english.methods, chinese.methods, strict=True):
-        assert numbers(a.heading + a.markdown) == numbers(b.heading + b.markdown), (english.id, a.id)
+    for one, other in zip(english.methods, chinese.methods, strict=True):
+        assert numbers(one.heading + one.markdown) == numbers(other.heading + other.markdown), one.id
 
 
 def test_every_paragraph_of_one_language_has_its_partner_in_the_other(pair: Pair) -> None:

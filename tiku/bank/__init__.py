@@ -1,1 +1,1 @@
-"""The bank: the ten questions in words, in English and Chinese. Content plus small readers; imports core only."""
+"""The bank: the ten questions in words, in English and Chinese. Imports core only."""

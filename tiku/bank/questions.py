@@ -104,7 +104,7 @@ def availability(question: QuestionText, built: Collection[str]) -> Text:
         return Text("This installation measures every method above.", "本次安装能测量上述全部方法。")
     if not there:
         return Text(
-            "This installation does not build the methods above yet; the exam reports them as “not measured”.",
+            "This installation builds none of the methods above; the exam reports them as “not measured”.",
             "本次安装尚未实现上述方法；考试会如实报告“未测量”。",
         )
     return Text(
