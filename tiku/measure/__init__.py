@@ -1,0 +1,1 @@
+"""Instruments: each turns a model or its outputs into a `Measured`."""
