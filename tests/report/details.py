@@ -1,0 +1,2 @@
+def base_details():
+    return {}
