@@ -35,7 +35,7 @@ def build(spec: TrialSpec, inputs: Inputs, ledger: Ledger, folder: TrialFolder, 
         done = parent.spec().recipe.methods()
         subject = artefact.load_subject(parent.build)
     else:
-        subject = inputs.load_subject(spec.protocol)
+        subject = inputs.load_subject(spec.protocol.seed)
     workdir = folder.path / "work"
     workdir.mkdir(exist_ok=True)
     context = Context(inputs.splits, spec.protocol, workdir, progress)

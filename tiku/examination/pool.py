@@ -83,11 +83,11 @@ def _watch(
         seen = len(events)
         if time.monotonic() - started > limits.seconds:
             span = format_quantity(limits.seconds, "s")
-            return "timeout", Text(f"stopped at the time limit of {span}", f"超过时间上限 {span},已停止")
+            return "timeout", Text(f"stopped at the time limit of {span}", f"超过时间上限 {span}，已停止")
         if child.sample_memory() > memory:
             size = format_quantity(memory, "byte")
             return "out of memory", Text(
-                f"stopped at the memory limit of {size}", f"超过内存上限 {size},已停止"
+                f"stopped at the memory limit of {size}", f"超过内存上限 {size}，已停止"
             )
         time.sleep(_POLL_SECONDS)
     return None
@@ -99,10 +99,10 @@ def _crash(code: int | None) -> tuple[Status, Text]:
         if -code == signal.SIGKILL:
             return "out of memory", Text(
                 "the process was killed (SIGKILL), as the system does when memory runs out",
-                "进程被 SIGKILL 终止,系统内存耗尽时即如此",
+                "进程被 SIGKILL 终止，系统内存耗尽时即如此",
             )
         return "failed", Text(f"the process died of {name}", f"进程因 {name} 终止")
     return "failed", Text(
         f"the process ended with code {code} and left no result; see log.txt in the trial's folder",
-        f"进程以代码 {code} 结束且没有留下结果;见试验文件夹中的 log.txt",
+        f"进程以代码 {code} 结束且没有留下结果；见试验文件夹中的 log.txt",
     )
