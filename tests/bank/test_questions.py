@@ -11,6 +11,7 @@ from importlib.resources import files
 import pytest
 
 from tiku.bank.questions import SECTION_KEYS, QuestionText, all_questions, availability, load
+from tiku.core import registry
 from tiku.core.errors import UnknownName
 from tiku.core.text import Language
 
@@ -125,7 +126,8 @@ def test_every_file_name_agrees_with_its_front_matter() -> None:
     for entry in entries:
         fields = tomllib.loads(entry.read_text(encoding="utf-8").split("+++\n")[1])
         assert entry.name[:-6] == f"q{fields['number']:02d}_{fields['id']}"
-        assert set(fields) == {"id", "number", "title", "methods", "metrics"}
+        assert set(fields) - {"built_by"} == {"id", "number", "title", "methods", "metrics"}
+        assert set(fields.get("built_by", {})) <= set(fields["methods"])
 
 
 def test_both_languages_have_the_same_sections_in_the_same_order(pair: Pair) -> None:
@@ -134,6 +136,7 @@ def test_both_languages_have_the_same_sections_in_the_same_order(pair: Pair) -> 
         assert all(s.markdown for s in question.sections)
     english, chinese = pair
     assert english.metrics == chinese.metrics and english.metrics
+    assert [m.built_by for m in english.methods] == [m.built_by for m in chinese.methods]
     assert english.title != chinese.title
 
 
@@ -254,3 +257,21 @@ def test_availability_names_what_is_built_and_what_is_not() -> None:
     nothing = availability(question, ())
     assert "not measured" not in everything.en and "未测量" not in everything.zh
     assert "not measured" in nothing.en and "未测量" in nothing.zh
+
+
+def test_availability_knows_variants_and_other_names_but_not_mere_likeness() -> None:
+    named = {m.id: m for q in all_questions("en") for m in q.methods}
+    assert named["f1"].is_built({"f1_macro"})
+    assert named["multiple-choice"].is_built({"choice_accuracy"})
+    assert named["operator-fusion"].is_built({"onnxruntime"})
+    assert named["auc-roc"].is_built({"auc_roc"})
+    assert not named["pgd"].is_built({"pgd-training"})
+    assert not named["ddp"].is_built({"ddpx", "fsdp2"})
+    assert not named["recall"].is_built({"call", "recal"})
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_titles_are_those_that_the_exam_shows(language: Language) -> None:
+    for question in all_questions(language):
+        shown = registry.get("questions", question.id)
+        assert (shown.number, shown.title[language]) == (question.number, question.title)

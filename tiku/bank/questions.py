@@ -38,11 +38,22 @@ class Section:
 
 @dataclass(frozen=True)
 class MethodText:
-    """One `###` heading of the methods section and the id of the method it describes."""
+    """One `###` heading of the methods section and the id of the method it describes.
+
+    `built_by` are further registry or metric names that do what it describes (front matter table).
+    """
 
     id: str
     heading: str
     markdown: str
+    built_by: tuple[str, ...] = ()
+
+    def is_built(self, names: Collection[str]) -> bool:
+        """Whether a name is this method, a variant of this metric (`f1_macro` of `f1`) or in `built_by`."""
+        wanted = [name.replace("-", "_") for name in (self.id, *self.built_by)]
+        return any(
+            name.replace("-", "_") == want or name.startswith(f"{want}_") for name in names for want in wanted
+        )
 
 
 @dataclass(frozen=True)
@@ -92,14 +103,13 @@ def all_questions(language: Language = "en") -> tuple[QuestionText, ...]:
 
 
 def availability(question: QuestionText, built: Collection[str]) -> Text:
-    """One statement: which of the question's methods the given registry names cover, and which not.
+    """One statement: which of the question's methods the given names cover, and which not.
 
-    `built` holds the names registered in this installation. The texts never say it themselves, so
-    that they stay true as methods are added.
+    `built` holds the names of the methods and metrics of this installation. The texts never say it
+    themselves, so that they stay true as methods are added.
     """
-    ids = [method.id for method in question.methods]
-    there = [name for name in ids if name in built]
-    missing = [name for name in ids if name not in built]
+    there = [method.id for method in question.methods if method.is_built(built)]
+    missing = [method.id for method in question.methods if not method.is_built(built)]
     if not missing:
         return Text("This installation measures every method above.", "本次安装能测量上述全部方法。")
     if not there:
@@ -130,7 +140,11 @@ def _read(number: int, name: str, language: Language) -> QuestionText:
     parts = _split(body, "## ")
     sections = tuple(Section(key, *part) for key, part in zip(SECTION_KEYS, parts, strict=True))
     described = _split(sections[SECTION_KEYS.index("methods")].markdown, "### ")
-    methods = tuple(MethodText(i, *part) for i, part in zip(fields["methods"], described, strict=True))
+    also = fields.get("built_by", {})
+    methods = tuple(
+        MethodText(name, *part, built_by=tuple(also.get(name, ())))
+        for name, part in zip(fields["methods"], described, strict=True)
+    )
     return QuestionText(
         id=fields["id"],
         number=fields["number"],
