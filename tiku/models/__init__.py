@@ -8,7 +8,7 @@ from typing import Any
 from tiku.core import registry
 from tiku.core.errors import ModelError
 from tiku.core.family import Family
-from tiku.models._source import is_gguf, is_hub_id, is_reference, peek_config, read_config, resolve_folder
+from tiku.models._source import is_gguf, is_hub_id, is_reference, read_config, resolve_folder
 
 __all__ = ["resolve"]
 
@@ -42,7 +42,7 @@ def resolve(source: str, task: str | None = None) -> Family:
 
 
 def _stated_task(config: dict[str, Any]) -> str:
-    """The task the saved architecture was made for; a bare body is an encoder unless its kind only decodes."""
+    """The task the saved architecture was made for; a bare body counts as an encoder where it can be one."""
     saved = [str(name) for name in config.get("architectures") or ()]
     if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in saved):
         return "causal-lm"

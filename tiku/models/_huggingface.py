@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "check_complete",
     "check_finite",
     "collate",
     "encode",
+    "first_line",
     "fit_tokenizer",
     "load_config",
     "load_tokenizer",
     "pretrained",
+    "quiet",
     "save",
-    "unread_body_weights",
 ]
+
+
+def _never(key: str) -> bool:
+    return False
+
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 _ENCODE_BATCH = 1024
@@ -75,7 +82,11 @@ def pretrained(auto: Any, folder: Path, config: Any, seed: int) -> tuple[Any, di
     """
     import torch
 
-    with torch.random.fork_rng(devices=[]), _quiet(), _explained(folder, "transformers cannot load this model"):
+    with (
+        torch.random.fork_rng(devices=[]),
+        quiet(),
+        _explained(folder, "transformers cannot load this model"),
+    ):
         torch.manual_seed(seed)
         module, info = auto.from_pretrained(
             folder,
@@ -90,13 +101,40 @@ def pretrained(auto: Any, folder: Path, config: Any, seed: int) -> tuple[Any, di
     return module.eval(), info
 
 
-def unread_body_weights(module: Any, unexpected: Sequence[str]) -> list[str]:
-    """Stored weights that belong to the network's body and that the config left no place for."""
-    body = module.base_model
-    children = {name for name, _ in body.named_children()}
-    prefix = f"{module.base_model_prefix}."
-    stored = (key for key in unexpected if not key.endswith(_BUFFERS))
-    return sorted(key for key in stored if key.removeprefix(prefix).split(".")[0] in children)
+def check_complete(
+    module: Any, info: Mapping[str, Any], optional: Callable[[str], bool] = _never
+) -> list[str]:
+    """The weights drawn anew because the file lacked them or had them in another shape.
+
+    Only keys that are `optional` may be. Raises `ModelError` for all others, and for stored weights
+    of the network's body that the config left no place for.
+    """
+    mismatched = [entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]]
+    misfit = sorted(key for key in mismatched if not optional(key))
+    if misfit:
+        raise ModelError(
+            "stored weights do not have the shapes that config.json describes",
+            got=_some(misfit),
+            allowed="weights and config.json of one and the same model",
+            next_step="put back the config.json that was saved with these weights",
+        )
+    absent = sorted(key for key in info["missing_keys"] if not optional(key))
+    if absent:
+        raise ModelError(
+            "weights are missing that only training can give",
+            got=_some(absent),
+            allowed="every weight of the network; just a classification head may be new",
+            next_step="save the whole model with model.save_pretrained(folder)",
+        )
+    surplus = _unread_body_weights(module, info["unexpected_keys"])
+    if surplus:
+        raise ModelError(
+            "the file holds network weights for which config.json has no place",
+            got=_some(surplus),
+            allowed="weights and config.json of one and the same model",
+            next_step="put back the config.json that was saved with these weights",
+        )
+    return sorted({*mismatched, *info["missing_keys"]})
 
 
 def check_finite(module: Any) -> None:
@@ -105,7 +143,7 @@ def check_finite(module: Any) -> None:
     if bad:
         raise ModelError(
             "weights are not finite (NaN or infinite)",
-            got=", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else ""),
+            got=_some(bad),
             allowed="finite numbers",
             next_step="use an earlier checkpoint: this training run diverged, or the file is damaged",
         )
@@ -187,9 +225,20 @@ def collate(tokenizer: Any, encodings: Sequence[Mapping[str, list[int]]]) -> dic
 
 def save(subject: Subject, folder: Path) -> None:
     """Weights (safetensors), config and tokenizer, as `save_pretrained` lays them out."""
-    with _quiet():
+    with quiet():
         subject.module.save_pretrained(folder)
     subject.processor.save_pretrained(folder)
+
+
+def _unread_body_weights(module: Any, unexpected: Iterable[str]) -> list[str]:
+    children = {name for name, _ in module.base_model.named_children()}
+    prefix = f"{module.base_model_prefix}."
+    stored = (key for key in unexpected if not key.endswith(_BUFFERS))
+    return sorted(key for key in stored if key.removeprefix(prefix).split(".")[0] in children)
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
 
 
 def _positions(module: Any) -> int | None:
@@ -203,26 +252,31 @@ def _positions(module: Any) -> int | None:
     return limit if isinstance(limit, int) and limit > 0 else None
 
 
+def first_line(error: Exception) -> str:
+    """The first line of a library's message; its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 @contextlib.contextmanager
 def _explained(folder: Path, what: str) -> Iterator[None]:
     """Any failure of the library on a user's folder is about the folder."""
     try:
         yield
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             what,
-            got=f"{folder}: {first}",
+            got=f"{folder}: {first_line(error)}",
             allowed="a folder written by save_pretrained of a version that is not newer",
             next_step="load it with transformers alone to see the details, and save it again",
         ) from error
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' progress bars and load report: what it reports is checked and kept as facts."""
-    from transformers.utils import logging
+    from transformers import utils
 
+    logging: Any = utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -52,7 +52,9 @@ def plan_head(own: tuple[str, ...], wanted: tuple[str, ...]) -> HeadPlan:
             return HeadPlan(wanted, tuple(rows[label] for label in asked), False, "labels matched by name")
     if own == tuple(f"LABEL_{i}" for i in range(len(own))) and len(own) == len(wanted):
         return HeadPlan(wanted, tuple(range(len(own))), False, "unnamed labels matched by position")
-    return HeadPlan(wanted, (), True, f"the model's labels ({_some(own)}) are not the data's ({_some(wanted)})")
+    return HeadPlan(
+        wanted, (), True, f"the model's labels ({_some(own)}) are not the data's ({_some(wanted)})"
+    )
 
 
 def write_labels(config: Any, labels: tuple[str, ...]) -> None:

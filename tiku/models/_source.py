@@ -51,7 +51,9 @@ def resolve_folder(source: str) -> Path:
         return _fetch(source)
     path = Path(source).expanduser()
     if not path.exists():
-        raise ModelError("there is no model at this path", got=source, allowed=_SOURCES, next_step=_near(path))
+        raise ModelError(
+            "there is no model at this path", got=source, allowed=_SOURCES, next_step=_near(path)
+        )
     if not path.is_dir():
         raise ModelError(
             "a model is a folder, and this is a file",
@@ -71,7 +73,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             "the model folder has no config.json",
             got=f"{folder}: {', '.join(found) or 'empty'}",
             allowed="config.json, model.safetensors and the tokenizer's files",
-            next_step="save the model with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)",
+            next_step="save model and tokenizer with their save_pretrained(folder)",
         )
     try:
         config = json.loads(path.read_bytes())

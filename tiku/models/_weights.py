@@ -98,7 +98,7 @@ def _indexed_files(index: Path) -> list[Path]:
                 "the index of the weight files names a file outside the folder or not in safetensors",
                 got=name,
                 allowed="plain names of .safetensors files in the same folder",
-                next_step="do not use this model unless you know who wrote it; save it again where you trust it",
+                next_step="distrust this model; if you know who wrote it, save it again",
             )
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing or not names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,7 +49,7 @@ class TextClassification(Family):
         _labels.write_labels(config, plan.labels)
         tokenizer = _huggingface.load_tokenizer(folder)
         module, info = _huggingface.pretrained(AutoModelForSequenceClassification, folder, config, seed)
-        lacking = _check_loaded(module, info)
+        lacking = _huggingface.check_complete(module, info, optional=partial(_labels.is_head, module))
         new = plan.new or bool(lacking)
         if plan.new:
             _labels.draw_head(module, seed)
@@ -101,36 +102,6 @@ def _check_architecture(config: Any) -> None:
             allowed="architectures of AutoModelForSequenceClassification",
             next_step="choose another encoder, or build the module yourself and give module:function",
         )
-
-
-def _check_loaded(module: Any, info: Mapping[str, Any]) -> list[str]:
-    """The head weights the file lacked. Raises `ModelError` when the body's are incomplete or misfit."""
-    mismatched = [entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]]
-    body = [key for key in mismatched if not _labels.is_head(module, key)]
-    if body:
-        raise ModelError(
-            "stored weights do not have the shapes that config.json describes",
-            got=", ".join(sorted(body)[:4]),
-            allowed="weights and config.json of one and the same model",
-            next_step="put back the config.json that was saved with these weights",
-        )
-    absent = [key for key in info["missing_keys"] if not _labels.is_head(module, key)]
-    if absent:
-        raise ModelError(
-            "weights are missing that only training can give; just the classification head may be new",
-            got=", ".join(sorted(absent)[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else ""),
-            allowed="every weight of the encoder",
-            next_step="save the whole model with model.save_pretrained(folder)",
-        )
-    surplus = _huggingface.unread_body_weights(module, list(info["unexpected_keys"]))
-    if surplus:
-        raise ModelError(
-            "the file holds network weights for which config.json has no place",
-            got=", ".join(surplus[:4]) + (f" and {len(surplus) - 4} more" if len(surplus) > 4 else ""),
-            allowed="weights and config.json of one and the same model",
-            next_step="put back the config.json that was saved with these weights",
-        )
-    return sorted({*mismatched, *info["missing_keys"]})
 
 
 FAMILY = TextClassification()
