@@ -1,5 +1,36 @@
-"""tiku (题库): the question bank whose answers are measured. Importing this imports no torch."""
+"""tiku (题库): the question bank whose answers are measured.
+
+    import tiku
+    result = tiku.exam("my-model", "reviews.csv", require=["accuracy >= 0.98 * base"], minimize="energy")
+
+Importing this package imports neither torch nor numpy; a function imports what it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from tiku.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from tiku.api import ask, exam
+    from tiku.report.check import check
+    from tiku.report.compare import compare
+    from tiku.report.schema import read_result
+
+__all__ = ["__version__", "ask", "check", "compare", "exam", "read_result"]
+
+_HOMES = {
+    "ask": "tiku.api",
+    "check": "tiku.report.check",
+    "compare": "tiku.report.compare",
+    "exam": "tiku.api",
+    "read_result": "tiku.report.schema",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tiku' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

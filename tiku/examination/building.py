@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from tiku.core import registry
+from tiku.core.family import Family
 from tiku.core.method import Context, Method, Progress
 from tiku.core.protocol import Protocol
 from tiku.core.recipe import Recipe
 from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
-from tiku.examination.inputs import Inputs
+from tiku.examination.inputs import Inputs, cache_folder
 from tiku.examination.ledger import Ledger, TrialFolder, TrialSpec
 
 __all__ = ["Refused", "apply_recipe", "build"]
@@ -27,22 +29,30 @@ class Refused(Exception):
 
 def build(spec: TrialSpec, inputs: Inputs, ledger: Ledger, folder: TrialFolder, progress: Progress) -> None:
     """Write `folder.build`. Raises `Refused`, `TikuError`."""
-    from tiku import artefact
+    from tiku.artefact.writer import write
 
     done: tuple[Method, ...] = ()
     if spec.parent is not None:
         parent = ledger.folder(spec.parent)
         done = parent.spec().recipe.methods()
-        subject = artefact.load_subject(parent.build)
+        subject = _built(parent.build)
     else:
         subject = inputs.load_subject(spec.protocol.seed)
     workdir = folder.path / "work"
     workdir.mkdir(exist_ok=True)
     context = Context(inputs.splits, spec.protocol, workdir, progress)
     rest = Recipe.of(*spec.recipe.methods()[len(done) :])
-    artefact.write(
-        apply_recipe(rest, subject, context), folder.build, recipe=spec.recipe, examples=inputs.examples()
-    )
+    write(apply_recipe(rest, subject, context), folder.build, recipe=spec.recipe, examples=inputs.examples())
+
+
+def _built(folder: Path) -> Subject:
+    """The torch model of a finished build, as the recipe left it."""
+    from tiku.artefact.manifest import MODEL, read_manifest
+
+    manifest = read_manifest(folder)
+    family: Family = registry.get("models", manifest.family)
+    subject = family.load(str(folder / MODEL), labels=manifest.labels, cache=cache_folder())
+    return replace(subject, serve=manifest.serve, facts=manifest.facts)
 
 
 def apply_recipe(recipe: Recipe, subject: Subject, context: Context) -> Subject:

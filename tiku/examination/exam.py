@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -184,7 +183,7 @@ class _Runner:
             raise CannotMeasure(
                 "the base could not be built and measured",
                 got=trial.reason.en if trial.reason else trial.status,
-                next_step=f"see {self._exam.ledger.folder(trial.id).path / 'log.txt'}; a failed base is tried again",
+                next_step=f"read {self._exam.ledger.folder(trial.id).path / 'log.txt'} and run again",
             )
         return trial
 
@@ -246,8 +245,8 @@ class _Runner:
     def _on_event(self, event: dict[str, Any]) -> None:
         if event.get("event") == "progress":
             share = event["done"] / max(event["total"], 1e-9)
-            half = 0.5 * share if event["stage"] == "build" else 0.5 + 0.5 * share
-            self._exam.timeline.fraction(half, event["note"])
+            after = self._exam.expected_seconds() if event["stage"] == "build" else 0.0
+            self._exam.timeline.fraction(event["stage"], share, after, event["note"])
 
 
 def _measured(stored: dict[str, Any]) -> dict[str, Any]:
@@ -256,8 +255,3 @@ def _measured(stored: dict[str, Any]) -> dict[str, Any]:
     from tiku.core.measured import Measured
 
     return {name: msgspec.convert(value, Measured) for name, value in stored.items()}
-
-
-def started_at() -> str:
-    """ISO 8601 in UTC, for the result."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tiku.core import registry
-from tiku.core.data import Splits
+from tiku.core.data import SPLIT_NAMES, Splits
 from tiku.core.errors import BadInput, ModelError
 from tiku.core.family import Family
 from tiku.core.hashing import hash_of
@@ -37,7 +37,7 @@ class Inputs:
 
     def data_sha(self) -> str:
         """One hash over every split of every dataset."""
-        return hash_of([[s[n].sha256() for n in s.sizes()] for s in self.splits])
+        return hash_of([[s[n].sha256() for n in SPLIT_NAMES] for s in self.splits])
 
     def model_sha(self) -> str:
         """The family's fingerprint of the weights."""

@@ -36,7 +36,7 @@ class Child:
         try:
             process = psutil.Process(self.pid)
             family = [process, *process.children(recursive=True)]
-            now = sum(p.memory_info().rss for p in family)
+            now = sum(int(p.memory_info().rss) for p in family)
         except psutil.Error:
             return 0
         self.peak_bytes = max(self.peak_bytes, now)

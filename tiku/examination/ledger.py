@@ -238,6 +238,6 @@ def _alive(pid: int, started: float) -> bool:
     try:
         process = psutil.Process(pid)
         # A recycled pid has another start time; a zombie has ended.
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < 1.0
+        return bool(process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < 1.0)
     except psutil.Error:
         return False

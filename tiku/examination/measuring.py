@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tiku.core import registry
@@ -69,9 +69,11 @@ def measure_trial(
 
 @contextmanager
 def _opened(build: Any, spec: TrialSpec) -> Iterator[Predictor]:
-    from tiku import artefact
+    from tiku.artefact.predictor import open_artefact
 
-    predictor = artefact.open_artefact(build, threads=spec.protocol.threads, device=spec.protocol.device)
+    # The hashes were made moments ago in this folder; reading every file again would only cost time.
+    protocol = spec.protocol
+    predictor = open_artefact(build, threads=protocol.threads, device=protocol.device, check_hashes=False)
     try:
         yield predictor
     finally:
@@ -91,8 +93,6 @@ def _run_all(
     items_only: bool = False,
 ) -> dict[str, Reading]:
     """Readings by instrument. One that cannot measure leaves a warning and no number."""
-    from dataclasses import replace
-
     chosen = [i for i in _instruments() if i.on_items or not items_only]
     readings: dict[str, Reading] = {}
     for position, instrument in enumerate(chosen):
@@ -108,6 +108,13 @@ def _run_all(
             readings[instrument.name] = _measure(instrument, own)
     progress(len(chosen), len(chosen), "")
     return readings
+
+
+def _part_of(progress: Progress, position: int, parts: int) -> Progress:
+    def report(done: float, total: float, note: str) -> None:
+        progress(position + done / max(total, 1e-9), parts, note)
+
+    return report
 
 
 def _measure(instrument: Instrument, bench: Workbench) -> Reading:
@@ -130,7 +137,7 @@ def _warning(instrument: Instrument, error: CannotMeasure) -> Text:
 def _gather(folder: TrialFolder, candidate: Predictor, readings: Mapping[str, Reading]) -> Findings:
     import numpy as np
 
-    from tiku.artefact import read_facts
+    from tiku.artefact.manifest import read_manifest
 
     kept = {f"{name}/{key}": a for name, r in readings.items() for key, a in r.arrays.items()}
     with folder.arrays.open("wb") as file:
@@ -138,7 +145,7 @@ def _gather(folder: TrialFolder, candidate: Predictor, readings: Mapping[str, Re
     metrics = {name: m for reading in readings.values() for name, m in reading.metrics.items()}
     compared = {name: c for reading in readings.values() for name, c in reading.against_base.items()}
     warnings = tuple(w for reading in readings.values() for w in reading.warnings)
-    details = {**_details(readings), "build": read_facts(candidate.folder)}
+    details = {**_details(readings), "build": dict(read_manifest(candidate.folder).facts)}
     return Findings(metrics, compared, details, warnings)
 
 

@@ -37,6 +37,7 @@ class Timeline:
         self._watch = watch
         self._pending: dict[str, float] = {}
         self._current: tuple[str, float] | None = None  # title, started
+        self._stage: tuple[str, float] | None = None  # of the running part: name, started
         self.budget = budget
 
     def elapsed(self) -> float:
@@ -57,7 +58,7 @@ class Timeline:
 
     def start(self, title: str) -> None:
         """A part begins."""
-        self._current = (title, time.monotonic())
+        self._current, self._stage = (title, time.monotonic()), None
         self.tell("")
 
     def finish(self) -> float:
@@ -68,11 +69,19 @@ class Timeline:
         self.drop(title)
         return time.monotonic() - started
 
-    def fraction(self, done: float, note: str) -> None:
-        """The running part is this far (0 … 1): its expected time follows from its own pace."""
-        if self._current is not None and done > 0.02:
+    def fraction(self, stage: str, share: float, after: float, note: str) -> None:
+        """A stage of the running part is this far (0 … 1); `after` seconds follow it.
+
+        The part's expected time follows from the stage's own pace.
+        """
+        if self._current is not None:
             title, started = self._current
-            self._pending[title] = (time.monotonic() - started) / min(done, 1.0)
+            now = time.monotonic()
+            if self._stage is None or self._stage[0] != stage:
+                self._stage = (stage, now)
+            ran = now - self._stage[1]
+            if share > 0.02 and ran > 0.5:
+                self._pending[title] = self._stage[1] - started + ran / min(share, 1.0) + after
         self.tell(note)
 
     def tell(self, note: str) -> None:

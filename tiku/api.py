@@ -1,0 +1,107 @@
+"""The library: what `import tiku` offers. Each function is what the command of the same name does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tiku.core.errors import BadInput
+from tiku.core.files import write_text
+from tiku.core.hashing import hash_of
+from tiku.core.protocol import Budget
+from tiku.core.result import Answer, Result
+from tiku.core.text import Language
+from tiku.examination.plan import Plan
+from tiku.examination.timeline import Watch, unwatched
+
+__all__ = ["ask", "exam"]
+
+Data = str | Path | Sequence[str | Path] | Sequence[tuple[str, str]]
+
+
+def exam(
+    model: str | Path,
+    data: Data,
+    *,
+    require: Sequence[str] = (),
+    minimize: str | None = None,
+    maximize: str | None = None,
+    out: str | Path = "out/exam",
+    task: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    budget: Budget = "standard",
+    minutes: float | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    device: str = "auto",
+    finetune: Mapping[str, Any] | None = None,
+    language: Language = "en",
+    watch: Watch = unwatched,
+) -> Result:
+    """Examine a model on data: ten answers, a recipe that meets the requirements, and its artefact.
+
+    `model` is a transformers folder, a hub id, a GGUF file, "module:function" or "sample:NAME";
+    `data` a path, "sample:NAME", several of them, or a list of (text, label). Writes report.html,
+    result.json and artefact/ into `out`, and goes on there when run again. Raises `BadInput` for
+    what cannot be used and `CannotMeasure` when the base itself cannot be measured.
+    """
+    plan = Plan(
+        model=str(model), data=_specs(data, Path(out)), out=Path(out), task=task, columns=columns or {},
+        require=tuple(require), minimize=minimize, maximize=maximize, budget=budget, minutes=minutes,
+        seed=seed, threads=threads, device=device, finetune=finetune or {},
+    )  # fmt: skip
+    return run(plan, language=language, watch=watch)
+
+
+def ask(question: str, model: str | Path, data: Data, *, out: str | Path = "out/exam", **options: Any) -> Answer:
+    """One question, answered on this model and data. Shares the folder's trials with the exam."""
+    plan = Plan(
+        model=str(model), data=_specs(data, Path(out)), out=Path(out), questions=(question,), search=False, **options
+    )
+    return run_questions(plan).questions[question]
+
+
+def run(plan: Plan, *, language: Language = "en", watch: Watch = unwatched) -> Result:
+    """Carry out a plan and write its folder."""
+    from tiku.examination.assembly import assemble, deliver
+    from tiku.examination.exam import Exam
+    from tiku.report.html import write_report
+    from tiku.report.schema import write_result
+
+    started, session = _now(), Exam(plan, watch)
+    findings = session.run()
+    result = deliver(assemble(findings, started=started, finished=_now()), findings, session.ledger)
+    write_result(result, plan.out / "result.json")
+    write_report(result, plan.out / "report.html", language=language)
+    return result
+
+
+def run_questions(plan: Plan, *, watch: Watch = unwatched) -> Result:
+    """Measure and answer the plan's questions; nothing is joined, confirmed or delivered."""
+    from tiku.examination.assembly import assemble
+    from tiku.examination.exam import Exam
+
+    started = _now()
+    return assemble(Exam(plan, watch).run(), started=started, finished=_now())
+
+
+def _specs(data: Data, out: Path) -> tuple[str, ...]:
+    """Paths and sample names; pairs from memory are written to a file that every trial can read."""
+    if isinstance(data, str | Path):
+        return (str(data),)
+    items = list(data)
+    if items and all(isinstance(item, tuple) and len(item) == 2 for item in items):
+        lines = [json.dumps({"text": text, "label": str(label)}, ensure_ascii=False) for text, label in items]
+        path = out / "data" / f"inline-{hash_of(lines)[:12]}.jsonl"
+        write_text(path, "\n".join(lines) + "\n")
+        return (str(path),)
+    if not all(isinstance(item, str | Path) for item in items):
+        raise BadInput("data is neither paths nor (text, label) pairs", got=type(items[0]).__name__, allowed="see the docstring")
+    return tuple(str(item) for item in items)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
