@@ -47,7 +47,7 @@ class Ranked:
         return Tally(positives, np.diff(ends, prepend=-1) - positives)
 
     def wins_doubled(self) -> int:
-        """Twice the number of (positive, negative) pairs in the right order, a tie as half: an exact integer."""
+        """Twice the number of (positive, negative) pairs in order, a tie as half: an exact integer."""
         places = np.flatnonzero(self.label)
         count = int(places.size)
         wins = int(places.sum(dtype=np.int64)) - count * (count - 1) // 2
@@ -60,7 +60,7 @@ class Ranked:
         meets = np.flatnonzero(mixed)
         if meets.size == 0:
             return 0
-        ends = np.flatnonzero(self.rises | (self.label[1:] != self.label[:-1]))  # last item of each run but one
+        ends = np.flatnonzero(self.rises | (self.label[1:] != self.label[:-1]))
         bounds = np.concatenate([[-1], ends, [self.label.size - 1]])
         at = np.searchsorted(ends, meets) + 1
         return int((bounds[at] - bounds[at - 1]) @ (bounds[at + 1] - bounds[at]))
@@ -131,7 +131,8 @@ class ItemOrder:
 
     def totals(self, values: FloatArray) -> FloatArray:
         """Sum item values (n,) at each distinct score (D,)."""
-        return np.bincount(self.place, weights=values[self.order], minlength=self.distinct)
+        sums: FloatArray = np.bincount(self.place, values[self.order], self.distinct).astype(np.float64)
+        return sums
 
     def spread(self, values: FloatArray) -> FloatArray:
         """Give each item (n,) the value of its distinct score (D,)."""

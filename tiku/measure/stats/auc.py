@@ -124,7 +124,10 @@ def auc_roc_interval(
     variance, name = 0.0, "DeLong, logit"
     if codes is not None:
         sums = np.bincount(codes, weights=auc_influence(label, scores))
-        variance, name = float(sums @ sums) * sums.size / (sums.size - 1), "DeLong on groups (Obuchowski), logit"
+        variance, name = (
+            float(sums @ sums) * sums.size / (sums.size - 1),
+            "DeLong on groups (Obuchowski), logit",
+        )
     elif min(positives, negatives) > 1:
         variance = _delong_variance(order.tally())[1]
     if variance > 0 and 0 < value < 1:

@@ -19,6 +19,7 @@ from tiku.core.measured import Measured
 from tiku.measure.stats._checks import (
     BoolArray,
     FloatArray,
+    IntArray,
     as_binary,
     as_scores,
     check_level,
@@ -32,7 +33,7 @@ __all__ = ["auc_roc_bootstrap", "auc_roc_replicates"]
 _CHUNK = 1 << 18  # weights drawn at once: they stay in the cache
 
 
-def _block_starts(tally: Tally, blocks: int) -> FloatArray:
+def _block_starts(tally: Tally, blocks: int) -> IntArray:
     """First distinct score of each block; a score with a block's worth of items stands alone."""
     sizes = tally.positives + tally.negatives
     if sizes.size <= blocks:
@@ -52,11 +53,14 @@ def _blocks(tally: Tally, blocks: int) -> tuple[FloatArray, FloatArray, FloatArr
     before = np.repeat(np.cumsum(negatives) - negatives, np.diff(starts, append=tally.positives.size))
     below = np.cumsum(tally.negatives) - tally.negatives / 2 - before
     wins = np.add.reduceat(tally.positives * below, starts)
-    inside = np.divide(wins, positives * negatives, out=np.zeros(starts.size), where=positives * negatives > 0)
+    pairs = positives * negatives
+    inside = np.divide(wins, pairs, out=np.zeros(starts.size), where=pairs > 0)
     return positives.astype(float), negatives.astype(float), inside
 
 
-def _replicate(blocks: tuple[FloatArray, FloatArray, FloatArray], size: int, rng: np.random.Generator) -> FloatArray:
+def _replicate(
+    blocks: tuple[FloatArray, FloatArray, FloatArray], size: int, rng: np.random.Generator
+) -> FloatArray:
     positives, negatives, inside = blocks
     pos = rng.poisson(positives, size=(size, positives.size)).astype(float)
     neg = rng.poisson(negatives, size=(size, negatives.size)).astype(float)
@@ -65,7 +69,8 @@ def _replicate(blocks: tuple[FloatArray, FloatArray, FloatArray], size: int, rng
     below -= neg * (1 - inside)
     with np.errstate(invalid="ignore"):
         values: FloatArray = np.einsum("rb,rb->r", pos, below) / pairs
-    return values[pairs > 0]
+    drawn: FloatArray = values[pairs > 0]
+    return drawn
 
 
 def auc_roc_replicates(

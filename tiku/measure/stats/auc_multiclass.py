@@ -13,7 +13,7 @@ from tiku.core.measured import Measured
 from tiku.measure.stats._checks import as_codes, as_scores, check_level, group_codes
 from tiku.measure.stats.auc import auc_influence, auc_roc, auc_roc_interval, logit_bounds
 
-__all__ = ["Average", "auc_roc_per_class", "auc_roc_multiclass"]
+__all__ = ["Average", "auc_roc_multiclass", "auc_roc_per_class"]
 
 Average = Literal["macro", "weighted"]
 
@@ -27,7 +27,8 @@ def _class_columns(
     known = present if classes is None else np.asarray(classes)
     if table.ndim != 2 or table.shape != (labels.size, known.size):
         raise DataError(
-            "scores must have one row per item and one column per class", got=f"shape {table.shape}",
+            "scores must have one row per item and one column per class",
+            got=f"shape {table.shape}",
             allowed=f"shape ({labels.size}, {known.size})",
             next_step="pass classes=… in the order of the columns when some class has no items",
         )
@@ -35,8 +36,10 @@ def _class_columns(
     if missing.size or present.size < known.size:
         absent = np.setdiff1d(known, present)
         raise DataError(
-            "each class needs items, and each label a class", got=f"absent {list(absent)}, unknown {list(missing)}",
-            allowed="labels that cover exactly the classes", next_step="use a split that holds every class",
+            "each class needs items, and each label a class",
+            got=f"absent {list(absent)}, unknown {list(missing)}",
+            allowed="labels that cover exactly the classes",
+            next_step="use a split that holds every class",
         )
     if known.size < 2:
         raise DataError("labels hold one class only", got=list(known), allowed="2 or more classes")
@@ -78,7 +81,8 @@ def auc_roc_multiclass(
     value = float(values.mean() if share is None else values @ share)
     units = influence if codes is None else np.bincount(codes, weights=influence)
     se = math.sqrt(float(units @ units) * units.size / (units.size - 1))
-    low, high, name = _bounds(value, se, int(min(np.bincount(np.unique(labels, return_inverse=True)[1]))), alpha)
+    smallest = int(np.unique(labels, return_counts=True)[1].min())
+    low, high, name = _bounds(value, se, smallest, alpha)
     return Measured(value, low, high, labels.size, "1", "measured", f"{average} one-against-rest, {name}")
 
 

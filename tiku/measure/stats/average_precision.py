@@ -86,8 +86,11 @@ def average_precision_interval(
         squares, units = float(positives @ by_positive**2 + negatives @ by_negative**2), label.size
     else:
         order = item_order(scores)
-        by_positive, by_negative, found = _influence(order.totals(label * 1.0), order.totals(~label * 1.0))
-        sums = np.bincount(codes, weights=np.where(label, order.spread(by_positive), order.spread(by_negative)))
+        by_positive, by_negative, found = _influence(
+            order.totals(label.astype(float)), order.totals((~label).astype(float))
+        )
+        influence = np.where(label, order.spread(by_positive), order.spread(by_negative))
+        sums = np.bincount(codes, weights=influence)
         squares, units = float(sums @ sums), sums.size
     value, name = float(found), "infinitesimal jackknife, logit"
     if squares > 0 and value < 1:

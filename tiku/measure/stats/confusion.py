@@ -61,7 +61,9 @@ def statistic_of(name: str, classes: NDArray[Any], positive: object = None) -> S
     if name not in BINARY:
         near = difflib.get_close_matches(name, CONFUSION_METRICS, n=1)
         raise UnknownName(
-            "no such metric of the confusion matrix", got=name, allowed=CONFUSION_METRICS,
+            "no such metric of the confusion matrix",
+            got=name,
+            allowed=CONFUSION_METRICS,
             next_step=f"did you mean {near[0]}?" if near else "pick one of the allowed names",
         )
     return binary_statistic(name, _positive_code(name, classes, positive))
@@ -72,13 +74,17 @@ def _positive_code(name: str, classes: NDArray[Any], positive: object) -> int:
         if classes.size <= 2 and set(classes.tolist()) <= {0, 1} and 1 in classes.tolist():
             return int(np.flatnonzero(classes == 1)[0])
         raise DataError(
-            f"{name} needs to know the positive class", got=f"classes {classes.tolist()}",
-            allowed="labels 0 and 1, or positive=CLASS", next_step=f"pass positive=…, or use {name}_macro",
+            f"{name} needs to know the positive class",
+            got=f"classes {classes.tolist()}",
+            allowed="labels 0 and 1, or positive=CLASS",
+            next_step=f"pass positive=…, or use {name}_macro",
         )
     found = np.flatnonzero(classes == np.asarray(positive))
     if found.size != 1:
         raise DataError(
-            "the positive class does not occur", got=positive, allowed=map(str, classes.tolist()),
+            "the positive class does not occur",
+            got=positive,
+            allowed=map(str, classes.tolist()),
             next_step="pass one of the classes",
         )
     return int(found[0])
@@ -149,7 +155,7 @@ def confusion_interval(
         found = resampled_interval(types, statistic, alpha, replicates or DEFAULT_REPLICATES, seed)
         kind = "multinomial" if codes is None else "cluster"
         closed = (*found.bounds, f"{kind} {found.name}")
-        if np.ptp(found.replicates) == 0:
+        if np.ptp(found.replicates) == 0 or _at_the_edge(types.totals, value, at):
             closed = _no_spread(types, statistic, k, alpha)
     low, high, estimator = closed
     return Measured(value, min(low, value), max(high, value), items.truth.size, "1", "measured", estimator)
@@ -164,7 +170,15 @@ def _closed_form(
     if at is None or name == "f1":
         return None
     tried = predicted[at] if name == "precision" else count[at]
-    return (*wilson_bounds(hits[at], tried, alpha), "Wilson") if tried > 0 else (0.0, 1.0, "no item to judge by")
+    return (
+        (*wilson_bounds(hits[at], tried, alpha), "Wilson") if tried > 0 else (0.0, 1.0, "no item to judge by")
+    )
+
+
+def _at_the_edge(totals: FloatArray, value: float, at: int | None) -> bool:
+    """Every item right, or wrong (for one class: its F1 is 1 or 0): resamples only repeat that."""
+    hits, count, _ = np.split(totals, 3)
+    return value in (0.0, 1.0) if at is not None else bool(hits.sum() in (0, count.sum()))
 
 
 def _no_spread(types: RowTypes, statistic: Statistic, k: int, alpha: float) -> tuple[float, float, str]:

@@ -40,8 +40,10 @@ def _nats_per_unit(
     same_length({"negative log-likelihoods": sums, name: counts})
     if sums.min() < 0 or counts.sum() == 0:
         raise DataError(
-            "each document needs its summed negative log-likelihood and a count", next_step="pass sums in nats",
-            got=f"smallest sum {sums.min():g}, {counts.sum()} {name}", allowed="sums of 0 or more, some counts",
+            "each document needs its summed negative log-likelihood and a count",
+            next_step="pass sums in nats",
+            got=f"smallest sum {sums.min():g}, {counts.sum()} {name}",
+            allowed="sums of 0 or more, some counts",
         )
     value, se, degrees = ratio_error(sums, counts.astype(float), group_codes(groups, sums.size))
     return value, t_quantile(degrees, alpha) * se if degrees else None, int(counts.sum())
@@ -72,9 +74,9 @@ def bits_per_byte(
     value, half, n = _nats_per_unit(nll, byte_counts, groups, "bytes", check_level(level))
     bits, name = value / math.log(2), "bits per byte, ratio of document sums, delta method"
     if half is None:
-        return Measured(bits, None, None, n, "bit/byte", "measured", f"{name}: one document, no interval")
+        return Measured(bits, None, None, n, "bit", "measured", f"{name}: one document, no interval")
     wide = half / math.log(2)
-    return Measured(bits, max(0.0, bits - wide), bits + wide, n, "bit/byte", "measured", name)
+    return Measured(bits, max(0.0, bits - wide), bits + wide, n, "bit", "measured", name)
 
 
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> FloatArray:
@@ -88,7 +90,8 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> FloatArray:
     check_positive(k, "k")
     if (passed > drawn).any() or k > drawn.min():
         raise DataError(
-            "pass@k needs c <= n and k <= n for every problem", allowed="0 <= c <= n, 1 <= k <= n",
+            "pass@k needs c <= n and k <= n for every problem",
+            allowed="0 <= c <= n, 1 <= k <= n",
             got=f"k {k}, smallest n {drawn.min()}, largest c {passed.max()}",
             next_step="draw at least k samples for each problem",
         )
@@ -120,7 +123,9 @@ def pass_at_k_interval(
     if rates.min() == rates.max() and value in (0.0, 1.0):
         units = problems if codes is None else int(codes.max()) + 1
         low, high = clopper_pearson_bounds(round(value * units), units, alpha)
-        return Measured(value, low, high, problems, "1", "measured", f"pass@{k}, Clopper-Pearson on the problems")
+        return Measured(
+            value, low, high, problems, "1", "measured", f"pass@{k}, Clopper-Pearson on the problems"
+        )
     if problems == 1:
         return Measured(value, None, None, 1, "1", "measured", f"pass@{k}: one problem, no interval")
     types = collapse(rows) if codes is None else cluster_rows(rows, codes)

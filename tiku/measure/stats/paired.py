@@ -70,7 +70,9 @@ def _binomial_p(lost: int, won: int, mid_p: bool) -> float:
         return 1.0
     p = 2 * float(bdtr(fewer, m, 0.5))
     if mid_p:
-        p -= math.exp(math.lgamma(m + 1) - math.lgamma(fewer + 1) - math.lgamma(m - fewer + 1) - m * math.log(2))
+        p -= math.exp(
+            math.lgamma(m + 1) - math.lgamma(fewer + 1) - math.lgamma(m - fewer + 1) - m * math.log(2)
+        )
     return min(1.0, p)
 
 
@@ -200,8 +202,10 @@ def tost(effect: float, se: float, margin: float, *, degrees: float = math.inf) 
     """
     if not (margin > 0 and se >= 0 and math.isfinite(effect)):
         raise DataError(
-            "equivalence needs a positive margin and a standard error", got=f"margin {margin}, se {se}",
-            allowed="margin > 0, se >= 0", next_step="name the largest change that does not matter",
+            "equivalence needs a positive margin and a standard error",
+            got=f"margin {margin}, se {se}",
+            allowed="margin > 0, se >= 0",
+            next_step="name the largest change that does not matter",
         )
     nearest = margin - abs(effect)
     if se == 0:

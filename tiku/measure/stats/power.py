@@ -22,7 +22,9 @@ def _quantiles(power: float, level: float) -> tuple[float, float]:
 def _check_effect(effect: float, most: float, name: str) -> None:
     if not 0 < abs(effect) <= most:
         raise DataError(
-            "the effect to detect is out of range", got=effect, allowed=f"not 0, at most {most:g} ({name})",
+            "the effect to detect is out of range",
+            got=effect,
+            allowed=f"not 0, at most {most:g} ({name})",
             next_step="name the smallest change that matters",
         )
 
@@ -50,8 +52,10 @@ def _connor(discordance: float, effect: float, power: float, level: float) -> fl
 def _check_discordance(discordance: float) -> None:
     if not 0 < discordance <= 1:
         raise DataError(
-            "discordance is the share of items where just one model is right", got=discordance,
-            allowed="above 0, at most 1", next_step="two models that never differ need no test",
+            "discordance is the share of items where just one model is right",
+            got=discordance,
+            allowed="above 0, at most 1",
+            next_step="two models that never differ need no test",
         )
 
 

@@ -10,7 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from tiku.core.errors import DataError
 from tiku.core.measured import Measured
-from tiku.measure.stats._checks import FloatArray, IntArray, as_binary, as_codes, as_probabilities, same_length
+from tiku.measure.stats._checks import (
+    FloatArray,
+    IntArray,
+    as_binary,
+    as_codes,
+    as_probabilities,
+    same_length,
+)
 from tiku.measure.stats.means import mean_interval
 
 __all__ = ["SMALLEST_PROBABILITY", "brier", "brier_items", "log_loss", "log_loss_items"]
@@ -34,7 +41,9 @@ def probability_table(
         return truth.astype(np.int64), np.column_stack([1 - chance, chance])
     if table.ndim != 2 or 0 in table.shape:
         raise DataError(
-            "probabilities must have shape (n,) or (n, C)", got=f"shape {table.shape}", allowed="(n,), (n, C)",
+            "probabilities must have shape (n,) or (n, C)",
+            got=f"shape {table.shape}",
+            allowed="(n,), (n, C)",
             next_step="pass one row per item",
         )
     flat = as_probabilities(table.reshape(-1)).reshape(table.shape)
@@ -42,7 +51,9 @@ def probability_table(
     if np.abs(sums - 1).max() > _ROUNDING:
         worst = int(np.abs(sums - 1).argmax())
         raise DataError(
-            "each row of probabilities must sum to 1", got=f"{sums[worst]:g} in row {worst}", allowed="1",
+            "each row of probabilities must sum to 1",
+            got=f"{sums[worst]:g} in row {worst}",
+            allowed="1",
             next_step="apply softmax over the classes",
         )
     return _columns(y, table.shape, classes), flat / sums[:, None]
@@ -53,13 +64,17 @@ def _columns(y: ArrayLike, shape: tuple[int, ...], classes: ArrayLike | None) ->
     present, (codes,) = as_codes(y, names=("labels",))
     if codes.size != shape[0] or known.size != shape[1]:
         raise DataError(
-            "labels, classes and probabilities differ in shape", allowed="n labels, C classes, (n, C) probabilities",
-            got=f"{codes.size} labels, {known.size} classes, {shape}", next_step="pass the same items",
+            "labels, classes and probabilities differ in shape",
+            allowed="n labels, C classes, (n, C) probabilities",
+            got=f"{codes.size} labels, {known.size} classes, {shape}",
+            next_step="pass the same items",
         )
     places = [np.flatnonzero(known == name) for name in present]
     if any(place.size != 1 for place in places):
         raise DataError(
-            "a label has no column of probabilities", got=present.tolist(), allowed=map(str, known.tolist()),
+            "a label has no column of probabilities",
+            got=present.tolist(),
+            allowed=map(str, known.tolist()),
             next_step="pass classes=… in the order of the columns",
         )
     return np.concatenate(places)[codes]
@@ -79,14 +94,13 @@ def log_loss(
     *,
     classes: ArrayLike | None = None,
     level: float = 0.95,
-    seed: int = 0,
 ) -> Measured:
-    """Mean log-loss in nats with a BCa bootstrap interval (its items are skewed).
+    """Mean log-loss in nats with an interval bent for skewness (ABC, DiCiccio and Efron 1992).
 
-    `y` (n,), `p` (n,) or (n, C): see `probability_table`. Groups (n,) are resampled whole.
+    `y` (n,), `p` (n,) or (n, C): see `probability_table`. With `groups` (n,) the error is cluster-robust.
     """
     items = log_loss_items(y, p, classes=classes)
-    return _not_negative(mean_interval(items, groups, unit="nat", method="bootstrap", level=level, seed=seed))
+    return _not_negative(mean_interval(items, groups, method="abc", level=level))
 
 
 def brier_items(y: ArrayLike, p: ArrayLike, *, classes: ArrayLike | None = None) -> FloatArray:
@@ -105,14 +119,13 @@ def brier(
     *,
     classes: ArrayLike | None = None,
     level: float = 0.95,
-    seed: int = 0,
 ) -> Measured:
-    """Mean Brier score with a BCa bootstrap interval.
+    """Mean Brier score with an interval bent for skewness (ABC).
 
     Binary `p` (n,): 0 … 1 (the usual half scale). Several classes (n, C): Brier's own sum, 0 … 2.
     """
     items = brier_items(y, p, classes=classes)
-    return _not_negative(mean_interval(items, groups, method="bootstrap", level=level, seed=seed))
+    return _not_negative(mean_interval(items, groups, method="abc", level=level))
 
 
 def _not_negative(measured: Measured) -> Measured:

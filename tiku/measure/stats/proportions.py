@@ -20,15 +20,17 @@ def _check_counts(successes: int, n: int) -> None:
     check_positive(n, "n")
     if isinstance(successes, bool) or int(successes) != successes or not 0 <= successes <= n:
         raise DataError(
-            "successes must be a count within the items", got=f"{successes} of {n}", allowed=f"0 … {n}",
+            "successes must be a count within the items",
+            got=f"{successes} of {n}",
+            allowed=f"0 … {n}",
             next_step="count the items that are right, and all items",
         )
 
 
 def wilson_bounds(successes: float, n: float, alpha: float) -> tuple[float, float]:
     """Wilson (1927) score bounds; exact 0 and 1 at the ends."""
-    z = float(-ndtri(alpha / 2))
-    p = successes / n
+    z, n = float(-ndtri(alpha / 2)), float(n)
+    p = float(successes) / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low = 0.0 if successes == 0 else max(0.0, centre - half)

@@ -16,7 +16,9 @@ __all__ = ["items_for_quantile", "median_interval", "order_statistic_ranks", "qu
 def _check_share(q: float) -> None:
     if not 0 < q < 1:
         raise DataError(
-            "a quantile lies strictly between 0 and 1", got=q, allowed="such as 0.5, 0.95, 0.99",
+            "a quantile lies strictly between 0 and 1",
+            got=q,
+            allowed="such as 0.5, 0.95, 0.99",
             next_step="pass 0.95 for p95",
         )
 

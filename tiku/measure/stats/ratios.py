@@ -10,7 +10,14 @@ from numpy.typing import ArrayLike
 
 from tiku.core.errors import DataError
 from tiku.core.measured import Measured
-from tiku.measure.stats._checks import FloatArray, as_floats, check_level, check_positive, same_length
+from tiku.measure.stats._checks import (
+    FloatArray,
+    IntArray,
+    as_floats,
+    check_level,
+    check_positive,
+    same_length,
+)
 from tiku.measure.stats.means import ratio_error, t_quantile
 from tiku.measure.stats.quantiles import quantile_interval
 
@@ -25,7 +32,9 @@ def _positive_pairs(base: ArrayLike, candidate: ArrayLike) -> tuple[FloatArray, 
     same_length({"base": a, "candidate": b})
     if min(a.min(), b.min()) <= 0:
         raise DataError(
-            "a ratio needs positive values", got=f"smallest {min(a.min(), b.min()):g}", allowed="above 0",
+            "a ratio needs positive values",
+            got=f"smallest {min(a.min(), b.min()):g}",
+            allowed="above 0",
             next_step="check the clock or the counter that gave a zero",
         )
     return a, b
@@ -52,17 +61,23 @@ def paired_ratio(
     a, b = _positive_pairs(base, candidate)
     alpha = check_level(level)
     if method not in get_args(RatioMethod):
-        raise DataError("unknown ratio", got=method, allowed=get_args(RatioMethod), next_step="pass a listed one")
+        raise DataError(
+            "unknown ratio", got=method, allowed=get_args(RatioMethod), next_step="pass a listed one"
+        )
     length = max(1, round(a.size ** (1 / 3))) if block == "auto" else check_positive(block, "block")
     if length > max(1, a.size // 2):
         raise DataError(
-            "blocks must be at most half the pairs", got=block, allowed=f"1 … {max(1, a.size // 2)}",
+            "blocks must be at most half the pairs",
+            got=block,
+            allowed=f"1 … {max(1, a.size // 2)}",
             next_step="measure more pairs",
         )
     if method == "median of ratios" and length == 1:
         ratios = np.log(b / a)
         logs = quantile_interval(ratios, 0.5, level=level)
-        return _exponential(logs.value, logs.low, logs.high, a.size, f"median of ratios, {_after_comma(logs)}")
+        return _exponential(
+            logs.value, logs.low, logs.high, a.size, f"median of ratios, {_after_comma(logs)}"
+        )
     value = _ratio(a, b, method)
     if a.size < 3:
         return _exponential(math.log(value), None, None, a.size, f"{method}, too few pairs")
@@ -91,15 +106,15 @@ def _ratio(a: FloatArray, b: FloatArray, method: RatioMethod) -> float:
     return float(b.mean() / a.mean())
 
 
-def _block_rows(n: int, block: int, replicates: int, seed: int) -> FloatArray:
+def _block_rows(n: int, block: int, replicates: int, seed: int) -> IntArray:
     """Indices (replicates, n) of circular blocks."""
     rng = np.random.default_rng(seed)
     starts = rng.integers(n, size=(replicates, -(-n // block), 1))
     return ((starts + np.arange(block)) % n).reshape(replicates, -1)[:, :n]
 
 
-def _log_values(a: FloatArray, b: FloatArray, method: RatioMethod, rows: FloatArray) -> FloatArray:
-    def chunk(part: FloatArray) -> FloatArray:
+def _log_values(a: FloatArray, b: FloatArray, method: RatioMethod, rows: IntArray) -> FloatArray:
+    def chunk(part: IntArray) -> FloatArray:
         if method == "median of ratios":
             found: FloatArray = np.median(np.log(b / a)[part], axis=1)
         elif method == "ratio of medians":
@@ -113,7 +128,7 @@ def _log_values(a: FloatArray, b: FloatArray, method: RatioMethod, rows: FloatAr
 
 
 def _bootstrap_bounds(
-    a: FloatArray, b: FloatArray, method: RatioMethod, rows: FloatArray, alpha: float, block: int
+    a: FloatArray, b: FloatArray, method: RatioMethod, rows: IntArray, alpha: float, block: int
 ) -> tuple[float, float]:
     """Bounds of the log ratio, widened by Student's quantile over the normal one for few blocks.
 
@@ -122,7 +137,8 @@ def _bootstrap_bounds(
     """
     values = _log_values(a, b, method, rows)
     units = a.size / block
-    wider = t_quantile(max(1.0, units - 1), alpha) / t_quantile(1e9, alpha) * math.sqrt(units / max(1.0, units - 1))
+    degrees = max(1.0, units - 1)
+    wider = t_quantile(degrees, alpha) / t_quantile(1e9, alpha) * math.sqrt(units / degrees)
     centre = math.log(_ratio(a, b, method))
     low, high = np.quantile(values, [alpha / 2, 1 - alpha / 2])
     return centre + (float(low) - centre) * wider, centre + (float(high) - centre) * wider
