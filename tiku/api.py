@@ -56,10 +56,17 @@ def exam(
     return run(plan, language=language, watch=watch)
 
 
-def ask(question: str, model: str | Path, data: Data, *, out: str | Path = "out/exam", **options: Any) -> Answer:
+def ask(
+    question: str, model: str | Path, data: Data, *, out: str | Path = "out/exam", **options: Any
+) -> Answer:
     """One question, answered on this model and data. Shares the folder's trials with the exam."""
     plan = Plan(
-        model=str(model), data=_specs(data, Path(out)), out=Path(out), questions=(question,), search=False, **options
+        model=str(model),
+        data=_specs(data, Path(out)),
+        out=Path(out),
+        questions=(question,),
+        search=False,
+        **options,
     )
     return run_questions(plan).questions[question]
 
@@ -99,9 +106,47 @@ def _specs(data: Data, out: Path) -> tuple[str, ...]:
         write_text(path, "\n".join(lines) + "\n")
         return (str(path),)
     if not all(isinstance(item, str | Path) for item in items):
-        raise BadInput("data is neither paths nor (text, label) pairs", got=type(items[0]).__name__, allowed="see the docstring")
+        raise BadInput(
+            "data is neither paths nor (text, label) pairs",
+            got=type(items[0]).__name__,
+            allowed="see the docstring",
+        )
     return tuple(str(item) for item in items)
 
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def apply_recipe_file(recipe: Path, plan: Plan, *, watch: Watch = unwatched) -> Any:
+    """Build a saved recipe from the plan's model and data into `plan.out`; the artefact's manifest.
+
+    Raises `RecipeError`, `ModelError`, `DataError`; a method's refusal becomes a `RecipeError`.
+    """
+    import tempfile
+
+    from tiku.artefact.recipe_file import read_recipe
+    from tiku.artefact.writer import write
+    from tiku.core.errors import RecipeError
+    from tiku.core.method import Context
+    from tiku.examination.building import Refused, apply_recipe
+    from tiku.examination.inputs import load_inputs
+    from tiku.examination.timeline import Timeline
+
+    timeline = Timeline(plan.seconds(), watch)
+    steps = read_recipe(recipe / "recipe.yaml" if recipe.is_dir() else recipe)
+    timeline.start(f"apply {steps}")
+    inputs = load_inputs(plan.inputs())
+
+    def progress(done: float, total: float, note: str) -> None:
+        timeline.fraction("build", done / max(total, 1e-9), 0.0, note)
+
+    with tempfile.TemporaryDirectory(prefix="tiku-") as workdir:
+        context = Context(inputs.splits, plan.protocol(), Path(workdir), progress)
+        try:
+            subject = apply_recipe(steps, inputs.load_subject(plan.seed), context)
+        except Refused as refusal:
+            raise RecipeError(
+                "the recipe cannot be applied to this model here", got=str(steps), next_step=refusal.reason.en
+            ) from refusal
+        return write(subject, plan.out, recipe=steps, examples=inputs.examples())

@@ -100,9 +100,7 @@ def _run_all(
         own = replace(
             bench,
             base_arrays=(arrays or {}).get(instrument.name, {}),
-            progress=lambda done, total, note, at=position: progress(
-                at + done / max(total, 1), len(chosen), note
-            ),
+            progress=_part_of(progress, position, len(chosen)),
         )
         if instrument.supports(own):
             readings[instrument.name] = _measure(instrument, own)

@@ -1,0 +1,70 @@
+"""`tiku ask QUESTION MODEL --data DATA …`: one question alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiku.cli import _options as o
+from tiku.cli._console import print_json, watching
+
+__all__ = ["register"]
+
+_Question = Annotated[str, typer.Argument(help="A question's id or number: `tiku questions` lists them.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ask")(ask)
+
+
+def ask(
+    question: _Question,
+    model: o.Model,
+    data: o.Data,
+    require: o.Require = None,
+    minimize: o.Minimize = None,
+    maximize: o.Maximize = None,
+    out: o.Out = Path("out/exam"),
+    budget: o.Budget = "standard",
+    minutes: o.Minutes = None,
+    seed: o.Seed = 0,
+    threads: o.Threads = None,
+    device: o.Device = "auto",
+    task: o.TaskName = None,
+    text: o.TextColumn = None,
+    text_pair: o.PairColumn = None,
+    label: o.LabelColumn = None,
+    group: o.GroupColumn = None,
+    slices: o.SliceColumns = None,
+    label_map: o.LabelMap = None,
+    lang: o.Lang = None,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> int:
+    """Measure one question's methods on a model and data, and answer it. Shares the exam's folder."""
+    language = o.language(lang)
+    from tiku.api import run_questions
+    from tiku.bank.questions import load
+    from tiku.examination.plan import Plan
+
+    id = load(question, "en").id
+    plan = Plan(
+        model=model, data=tuple(data), out=out, task=task, require=tuple(require or ()),
+        columns=o.columns(text, text_pair, label, group, slices, label_map),
+        minimize=minimize, maximize=maximize, budget=budget, minutes=minutes, seed=seed,
+        threads=threads, device=device, questions=(id,), search=False,
+    )  # fmt: skip
+    with watching(quiet) as watch:
+        result = run_questions(plan, watch=watch)
+    if as_json:
+        from tiku.report.schema import to_json
+
+        print_json(to_json(result))
+    else:
+        from tiku.report.terminal import print_answer
+
+        print_answer(result, id, language=language)
+    return 1 if result.questions[id].verdict == "fail" else 0

@@ -1,0 +1,51 @@
+"""`tiku questions [N]`: the ten questions and their written answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiku.cli import _options as o
+from tiku.cli._console import print_json
+
+__all__ = ["register"]
+
+_Which = Annotated[str | None, typer.Argument(help="A number (1 … 10) or an id; none lists all.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("questions")(questions)
+
+
+def questions(which: _Which = None, lang: o.Lang = None, as_json: o.Json = False) -> None:
+    """Read the question bank."""
+    from tiku.bank.questions import all_questions, load
+
+    language = o.language(lang)
+    if which is None:
+        found = all_questions(language)
+        if as_json:
+            print_json([{"number": q.number, "id": q.id, "title": q.title} for q in found])
+            return
+        for question in found:
+            print(f"{question.number:>2}  {question.id:<16} {question.title}")
+        return
+    question = load(which, language)
+    if as_json:
+        print_json(question)
+        return
+    _show(f"# {question.number}. {question.title}\n\n{question.text()}")
+
+
+def _show(markdown: str) -> None:
+    import sys
+
+    if not sys.stdout.isatty():
+        print(markdown)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(markdown))
