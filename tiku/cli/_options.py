@@ -14,8 +14,8 @@ from tiku.core.text import Language
 
 __all__ = [
     "Budget", "Data", "Device", "GroupColumn", "Json", "LabelColumn", "LabelMap", "Lang", "Maximize",
-    "Minimize", "Minutes", "Model", "Out", "PairColumn", "Quiet", "Require", "Seed", "SliceColumns", "TaskName",
-    "TextColumn", "Threads", "columns", "language",
+    "Minimize", "Minutes", "Model", "Out", "PairColumn", "Quiet", "Require", "Seed", "SliceColumns",
+    "TaskName", "TextColumn", "Threads", "columns", "language",
 ]  # fmt: skip
 
 Model = Annotated[

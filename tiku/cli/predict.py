@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tiku.cli import _options as o
 from tiku.core.errors import DataError
+
+if TYPE_CHECKING:
+    from tiku.artefact import Prediction
 
 __all__ = ["register"]
 
@@ -41,17 +43,16 @@ def predict(
     as_json: o.Json = False,
 ) -> None:
     """Print one prediction per input: label and probability, or the continuation."""
-    from tiku.artefact.predictor import open_artefact
+    from tiku.artefact import open_artefact
+    from tiku.artefact.prediction import predictions
 
     texts = _read(input, text, text_pair)
     model = open_artefact(artefact, threads=threads, device=device)
     try:
-        if model.task == "causal-lm":
-            rows: Iterator[dict[str, Any]] = _continued(texts, model.generate(texts, max_tokens))
-        else:
-            rows = _classified(texts, model.labels, model.predict(texts))
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False) if as_json else _line(row))
+        for one, prediction in zip(texts, predictions(model, texts, max_tokens=max_tokens), strict=True):
+            print(
+                json.dumps(_row(one, prediction), ensure_ascii=False) if as_json else _line(one, prediction)
+            )
     finally:
         model.close()
 
@@ -67,22 +68,14 @@ def _read(spec: str, text: str | None, pair: str | None) -> list[Any]:
     return lines
 
 
-def _classified(texts: Sequence[Any], labels: Sequence[str], logits: Any) -> Iterator[dict[str, Any]]:
-    from scipy.special import softmax
-
-    for one, row in zip(texts, softmax(logits.astype("float64"), axis=1), strict=True):
-        top = int(row.argmax())
-        scores = {name: round(float(p), 6) for name, p in zip(labels, row, strict=True)}
-        yield {"input": one, "label": labels[top], "probability": round(float(row[top]), 6), "scores": scores}
+def _row(one: Any, prediction: Prediction) -> dict[str, Any]:
+    if prediction.text is not None:
+        return {"input": one, "text": prediction.text}
+    return {"input": one, "label": prediction.label, "scores": prediction.scores}
 
 
-def _continued(texts: Sequence[str], outputs: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for one, output in zip(texts, outputs, strict=True):
-        yield {"input": one, "output": output}
-
-
-def _line(row: dict[str, Any]) -> str:
-    if "output" in row:
-        return str(row["output"])
-    shown = row["input"] if isinstance(row["input"], str) else " ‖ ".join(row["input"])
-    return f"{row['label']}\t{row['probability']:.4f}\t{' '.join(shown.split())[:120]}"
+def _line(one: Any, prediction: Prediction) -> str:
+    if prediction.label is None:
+        return str(prediction.text)
+    shown = one if isinstance(one, str) else " ‖ ".join(one)
+    return f"{prediction.label}\t{prediction.scores[prediction.label]:.4f}\t{' '.join(shown.split())[:120]}"

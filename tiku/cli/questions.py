@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 
 def questions(which: _Which = None, lang: o.Lang = None, as_json: o.Json = False) -> None:
     """Read the question bank."""
-    from tiku.bank.questions import all_questions, load
+    from tiku.bank.questions import all_questions, availability, load
+    from tiku.core import registry
+    from tiku.core.instrument import all_metrics
 
     language = o.language(lang)
     if which is None:
@@ -36,7 +38,10 @@ def questions(which: _Which = None, lang: o.Lang = None, as_json: o.Json = False
     if as_json:
         print_json(question)
         return
-    _show(f"# {question.number}. {question.title}\n\n{question.text()}")
+    built = (*registry.names("methods"), *all_metrics(), "confusion-matrix", "slices")
+    parts = [f"# {question.number}. {question.title}"]
+    parts += [f"## {section.heading}\n\n{section.markdown}" for section in question.sections]
+    _show("\n\n".join([*parts, availability(question, built)[language]]))
 
 
 def _show(markdown: str) -> None:

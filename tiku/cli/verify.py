@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def verify(artefact: _Artefact, as_json: o.Json = False) -> int:
     """Check every hash, load the artefact in a fresh process without tiku, compare its outputs."""
-    from tiku.artefact.verifier import verify as check
+    from tiku.artefact import verify as check
 
     report = check(artefact)
     values = report.to_json()

@@ -37,8 +37,9 @@ class Comparison:
 def judge(metric: Metric, low: float, high: float) -> Verdict:
     """Turn the interval of an effect into a verdict.
 
-    Equivalence is TOST by interval inclusion: both ends within the metric's margin. An interval
-    that excludes "no change" on one side is better or worse, also inside the margin.
+    Equivalence comes first (TOST by interval inclusion: both ends within the metric's margin), so a
+    change too small to matter is "equivalent" even when it is certain. Otherwise an interval that
+    excludes "no change" is better or worse.
     """
     neutral = 0.0 if metric.scale == "difference" else 1.0
     upward: Verdict = "better" if metric.direction == "higher" else "worse"

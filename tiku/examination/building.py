@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from tiku.core import registry
-from tiku.core.family import Family
 from tiku.core.method import Context, Method, Progress
 from tiku.core.protocol import Protocol
 from tiku.core.recipe import Recipe
 from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
-from tiku.examination.inputs import Inputs, cache_folder
+from tiku.examination.inputs import Inputs
 from tiku.examination.ledger import Ledger, TrialFolder, TrialSpec
 
 __all__ = ["Refused", "apply_recipe", "build"]
@@ -29,13 +27,13 @@ class Refused(Exception):
 
 def build(spec: TrialSpec, inputs: Inputs, ledger: Ledger, folder: TrialFolder, progress: Progress) -> None:
     """Write `folder.build`. Raises `Refused`, `TikuError`."""
-    from tiku.artefact.writer import write
+    from tiku.artefact import load_subject, write
 
     done: tuple[Method, ...] = ()
     if spec.parent is not None:
         parent = ledger.folder(spec.parent)
         done = parent.spec().recipe.methods()
-        subject = _built(parent.build)
+        subject = load_subject(parent.build)
     else:
         subject = inputs.load_subject(spec.protocol.seed)
     workdir = folder.path / "work"
@@ -43,16 +41,6 @@ def build(spec: TrialSpec, inputs: Inputs, ledger: Ledger, folder: TrialFolder, 
     context = Context(inputs.splits, spec.protocol, workdir, progress)
     rest = Recipe.of(*spec.recipe.methods()[len(done) :])
     write(apply_recipe(rest, subject, context), folder.build, recipe=spec.recipe, examples=inputs.examples())
-
-
-def _built(folder: Path) -> Subject:
-    """The torch model of a finished build, as the recipe left it."""
-    from tiku.artefact.manifest import MODEL, read_manifest
-
-    manifest = read_manifest(folder)
-    family: Family = registry.get("models", manifest.family)
-    subject = family.load(str(folder / MODEL), labels=manifest.labels, cache=cache_folder())
-    return replace(subject, serve=manifest.serve, facts=manifest.facts)
 
 
 def apply_recipe(recipe: Recipe, subject: Subject, context: Context) -> Subject:

@@ -69,7 +69,7 @@ def measure_trial(
 
 @contextmanager
 def _opened(build: Any, spec: TrialSpec) -> Iterator[Predictor]:
-    from tiku.artefact.predictor import open_artefact
+    from tiku.artefact import open_artefact
 
     # The hashes were made moments ago in this folder; reading every file again would only cost time.
     protocol = spec.protocol
@@ -135,7 +135,7 @@ def _warning(instrument: Instrument, error: CannotMeasure) -> Text:
 def _gather(folder: TrialFolder, candidate: Predictor, readings: Mapping[str, Reading]) -> Findings:
     import numpy as np
 
-    from tiku.artefact.manifest import read_manifest
+    from tiku.artefact import read_facts
 
     kept = {f"{name}/{key}": a for name, r in readings.items() for key, a in r.arrays.items()}
     with folder.arrays.open("wb") as file:
@@ -143,7 +143,7 @@ def _gather(folder: TrialFolder, candidate: Predictor, readings: Mapping[str, Re
     metrics = {name: m for reading in readings.values() for name, m in reading.metrics.items()}
     compared = {name: c for reading in readings.values() for name, c in reading.against_base.items()}
     warnings = tuple(w for reading in readings.values() for w in reading.warnings)
-    details = {**_details(readings), "build": dict(read_manifest(candidate.folder).facts)}
+    details = {**_details(readings), "build": read_facts(candidate.folder)}
     return Findings(metrics, compared, details, warnings)
 
 
