@@ -1,0 +1,185 @@
+"""An opened artefact: encodes, batches as its `Serve` says, runs, and restores the order.
+
+Shape letters: N inputs, C classes, B batch, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiku.artefact.batching import plan_batches
+from tiku.artefact.manifest import MODEL, check_files, read_manifest
+from tiku.core import registry
+from tiku.core.errors import ArtefactError, BadInput, DataError, UnknownName
+from tiku.core.family import Family
+from tiku.core.runtime import Runtime
+from tiku.core.subject import Serve, Session
+from tiku.runtimes._available import require
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tiku.artefact.manifest import Manifest
+
+__all__ = ["OpenedArtefact", "cores", "open_artefact", "open_session"]
+
+
+def cores() -> int:
+    """Physical cores this process may use; at least 1."""
+    import os
+
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+class OpenedArtefact:
+    """Implements `tiku.core.subject.Predictor`.
+
+    `truncated` counts the inputs that were longer than the limit and were cut, over all calls.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, family: Family, processor: Any, session: Session
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.task = manifest.task
+        self.family = manifest.family
+        self.labels = manifest.labels
+        self.serve: Serve = manifest.serve
+        self.session = session
+        self.processor = processor
+        self.truncated = 0
+        self._family = family
+
+    def encode(self, inputs: Sequence[Any]) -> list[dict[str, list[int]]]:
+        """One unpadded encoding per input; inputs over `serve.max_length` tokens are cut and counted."""
+        encodings = self._family.encode(self.processor, inputs, self.serve.max_length)
+        self.truncated += self._count_cut(inputs, encodings)
+        return encodings
+
+    def predict(self, inputs: Sequence[Any]) -> NDArray[np.float32]:
+        """logits_NC in the order of the inputs; shape (0, C) for no inputs. Raises `DataError`."""
+        import numpy as np
+
+        if self.task == "causal-lm":
+            raise BadInput(
+                "a language model continues text, it gives no class logits",
+                got=self.task,
+                allowed="classification tasks",
+                next_step="use generate(prompts), or session.run for the token logits",
+            )
+        encodings = self.encode(inputs)
+        lengths = [_length(encoding) for encoding in encodings]
+        logits_NC = np.zeros((len(encodings), len(self.labels)), dtype=np.float32)
+        for batch in plan_batches(lengths, self.serve):
+            logits_NC[batch] = self.session.run(self.collate([encodings[i] for i in batch]))
+        return logits_NC
+
+    def collate(self, encodings: Sequence[dict[str, list[int]]]) -> dict[str, NDArray[Any]]:
+        """One padded batch: int64 arrays of shape (B, T)."""
+        return self._family.collate(self.processor, encodings)
+
+    def generate(self, prompts: Sequence[str], max_tokens: int | Sequence[int] = 64) -> list[str]:
+        """Greedy continuations, one per prompt, until the end token or the request's own `max_tokens`."""
+        limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else list(max_tokens)
+        if len(limits) != len(prompts):
+            raise BadInput(
+                "one token limit per prompt",
+                got=f"{len(limits)} for {len(prompts)} prompts",
+                allowed="equal counts",
+            )
+        return [
+            self._continue(encoding, limit)
+            for encoding, limit in zip(self.encode(prompts), limits, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close the session."""
+        self.session.close()
+
+    def _continue(self, encoding: dict[str, list[int]], limit: int) -> str:
+        import numpy as np
+
+        tokens, end = encoding["input_ids"], self.processor.eos_token_id
+        if not tokens:
+            raise DataError(
+                "an empty prompt gives this model nothing to continue",
+                got="no tokens",
+                allowed="a prompt of one token or more",
+                next_step="write a word, or begin with the model's own start token",
+            )
+        fed, cache = np.asarray([tokens], dtype=np.int64), None
+        made: list[int] = []
+        while len(made) < limit:
+            logits_B1V, cache = self.session.extend(fed, cache, last_only=True)
+            token = int(logits_B1V[0, -1].argmax())
+            if token == end:
+                break
+            made.append(token)
+            fed = np.asarray([[token]], dtype=np.int64)
+        return str(self.processor.decode(made, skip_special_tokens=True))
+
+    def _count_cut(self, inputs: Sequence[Any], encodings: list[dict[str, list[int]]]) -> int:
+        """Only an input that fills the limit can have been cut; those are tokenised again in full."""
+        own = getattr(self.processor, "model_max_length", None)
+        limit = min((n for n in (own, self.serve.max_length) if n is not None), default=None)
+        if limit is None or not callable(self.processor):
+            return 0
+        full = [i for i, encoding in enumerate(encodings) if _length(encoding) >= limit]
+        if not full:
+            return 0
+        whole = self.processor([inputs[i] for i in full], truncation=False, verbose=False)["input_ids"]
+        return sum(len(ids) > limit for ids in whole)
+
+
+def open_artefact(
+    folder: Path | str, threads: int | None = None, device: str = "auto", *, check_hashes: bool = True
+) -> OpenedArtefact:
+    """Open an artefact in its own runtime.
+
+    `threads` None: what the artefact was tuned to, else every physical core. `check_hashes` False
+    trusts the bytes and checks names and sizes only. Raises `ArtefactError`, `MissingExtra`.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest, hashes=check_hashes)
+    family = _known("models", manifest.family)
+    session = open_session(folder, manifest, threads=threads, device=device)
+    return OpenedArtefact(folder, manifest, family, family.load_processor(folder / MODEL), session)
+
+
+def open_session(
+    folder: Path, manifest: Manifest, *, threads: int | None = None, device: str = "auto"
+) -> Session:
+    """The artefact's model in its runtime, without the processor. Raises `ArtefactError`, `MissingExtra`."""
+    runtime: Runtime = _known("runtimes", manifest.runtime)
+    require(runtime)
+    return runtime.open(
+        folder / MODEL,
+        task=manifest.task,
+        options=manifest.runtime_options,
+        threads=threads or manifest.serve.threads or cores(),
+        device=device,
+    )
+
+
+def _known(group: str, name: str) -> Any:
+    try:
+        return registry.get(group, name)
+    except UnknownName as error:
+        raise ArtefactError(
+            f"this tiku has no {registry.GROUPS[group].noun} of the name the artefact asks for",
+            got=error.got,
+            allowed=error.allowed,
+            next_step="install the package that adds it, or a newer tiku",
+        ) from error
+
+
+def _length(encoding: dict[str, list[int]]) -> int:
+    return len(next(iter(encoding.values())))

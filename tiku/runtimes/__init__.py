@@ -1,0 +1,1 @@
+"""Runtimes: one public file each, exporting `RUNTIME`: how a built model is saved, opened and executed."""

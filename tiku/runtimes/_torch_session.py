@@ -1,0 +1,181 @@
+"""A torch module that runs: eager or compiled, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiku.core.errors import ArtefactError, CannotMeasure, ModelError
+from tiku.core.subject import Session
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["TorchSession", "load_module", "resolve_device", "standalone_source"]
+
+_AUTO_CLASSES = {
+    "text-classification": "AutoModelForSequenceClassification",
+    "causal-lm": "AutoModelForCausalLM",
+}
+
+_REFERENCE = "reference.json"  # written by the family torch-module: which function builds the module
+
+_TRANSFORMERS = """\
+import torch
+from transformers import {auto}
+
+
+def open_model(folder):
+    return {auto}.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+"""
+
+_OWN_FUNCTION = """\
+import importlib
+import inspect
+import json
+import pathlib
+
+import torch
+from safetensors.torch import load_model
+
+
+def open_model(folder):
+    note = json.loads(pathlib.Path(folder, "reference.json").read_text("utf-8"))
+    module_name, function_name = note["reference"].split(":")
+    function = getattr(importlib.import_module(module_name), function_name)
+    takes_labels = "labels" in inspect.signature(function).parameters
+    module, processor = function(labels=note["labels"]) if takes_labels else function()
+    load_model(module, pathlib.Path(folder, "model.safetensors"))
+    return module.eval()
+
+
+"""
+
+_FORWARD = """\
+def forward(model, inputs):
+    with torch.inference_mode():
+        output = model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    return getattr(output, "logits", output).float().numpy()
+"""
+
+
+def standalone_source(task: str, family: str) -> str:
+    """Source that opens and runs the folder with torch (and transformers) alone."""
+    if family == "torch-module":
+        return _OWN_FUNCTION + _FORWARD
+    return _TRANSFORMERS.format(auto=_AUTO_CLASSES[task]) + _FORWARD
+
+
+def resolve_device(device: str) -> str:
+    """ "auto" becomes "cuda" where there is a GPU, else "cpu". Raises `ArtefactError`."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if available else "cpu"
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not available):
+        raise ArtefactError(
+            "there is no such device here",
+            got=device,
+            allowed="auto, cpu, cuda" if available else "auto, cpu",
+            next_step="leave the device at auto",
+        )
+    return device
+
+
+def load_module(folder: Path, task: str) -> Any:
+    """The module in eval mode and float32, from what `Family.save` wrote. Raises `ArtefactError`."""
+    try:
+        if (folder / _REFERENCE).is_file():
+            return _from_reference(folder)
+        return _from_transformers(folder, task)
+    except (ModelError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ArtefactError(
+            "the model of this artefact cannot be opened",
+            got=f"{folder}: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+            allowed="the files as tiku wrote them",
+            next_step="build the artefact again",
+        ) from error
+
+
+def _from_reference(folder: Path) -> Any:
+    """The user's function builds the module again, and the saved weights are put into it."""
+    from safetensors.torch import load_model
+
+    from tiku.core import registry
+
+    note = json.loads((folder / _REFERENCE).read_bytes())
+    family = registry.get("models", "torch-module")
+    module = family.load(note["reference"], labels=tuple(note["labels"]), cache=folder).module
+    load_model(module, str(folder / "model.safetensors"))
+    return module.eval()
+
+
+def _from_transformers(folder: Path, task: str) -> Any:
+    import torch
+    import transformers
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    module = getattr(transformers, _AUTO_CLASSES[task]).from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+    )
+    return module.eval()
+
+
+class TorchSession(Session):
+    """Runs `module`. `call` is what is called: the module itself, or its compiled form.
+
+    The thread count is torch's own and belongs to the process, so it is set again before each run:
+    two sessions with different counts can alternate.
+    """
+
+    def __init__(self, runtime: str, module: Any, *, threads: int, device: str, call: Any = None) -> None:
+        self.runtime = runtime
+        self.device = resolve_device(device)
+        self.module = module.to(self.device)
+        self._call = self.module if call is None else call
+        self._threads = threads
+        accepted = inspect.signature(module.forward).parameters
+        self._last_only = next((n for n in ("logits_to_keep", "num_logits_to_keep") if n in accepted), None)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        import torch
+
+        self._set_threads()
+        with torch.inference_mode():
+            tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
+            return self._to_numpy(self._call(**tensors))
+
+    def extend(
+        self, tokens_BT: NDArray[np.int64], cache: Any = None, *, last_only: bool = False
+    ) -> tuple[NDArray[np.float32], Any]:
+        import torch
+
+        if not getattr(getattr(self.module, "config", None), "use_cache", False):
+            raise CannotMeasure("this model keeps no key/value cache", got=type(self.module).__name__)
+        self._set_threads()
+        keep = {self._last_only: 1} if last_only and self._last_only else {}
+        with torch.inference_mode():
+            tokens = torch.from_numpy(tokens_BT).to(self.device)
+            output = self._call(input_ids=tokens, past_key_values=cache, use_cache=True, **keep)
+            logits = self._to_numpy(output)
+        return (logits[:, -1:] if last_only else logits), output.past_key_values
+
+    def _set_threads(self) -> None:
+        import torch
+
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+
+    def _to_numpy(self, output: Any) -> NDArray[np.float32]:
+        logits = output if hasattr(output, "detach") else output.logits
+        array: NDArray[np.float32] = logits.float().cpu().numpy()
+        return array

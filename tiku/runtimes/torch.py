@@ -1,0 +1,49 @@
+"""PyTorch, eager: the runtime every model starts in, and the reference the others are checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tiku.core import registry
+from tiku.core.runtime import Runtime
+from tiku.core.subject import Session, Subject
+from tiku.core.text import Text
+from tiku.core.verdict import Support
+from tiku.runtimes._available import only_fp32
+from tiku.runtimes._torch_session import TorchSession, load_module, standalone_source
+
+__all__ = ["RUNTIME", "Torch"]
+
+
+class Torch(Runtime):
+    """Saves what `Family.save` writes (for transformers models a plain folder with safetensors)."""
+
+    name: ClassVar[str] = "torch"
+    title: ClassVar[Text] = Text("PyTorch (eager)", "PyTorch（即时执行）")
+    modules: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def supports(self, subject: Subject) -> Support:
+        return only_fp32(
+            self,
+            subject,
+            "torch has no way to store its dynamically quantised layers except as a pickle, and has "
+            "announced their removal; choose the runtime onnxruntime or openvino with it",
+            "torch 的动态量化层只能以 pickle 形式保存，而且官方已宣布将其移除；"
+            "请改用 onnxruntime 或 openvino 运行时",
+        )
+
+    def save(self, subject: Subject, folder: Path) -> None:
+        registry.get("models", subject.family).save(subject, folder)
+
+    def open(
+        self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
+    ) -> Session:
+        return TorchSession(self.name, load_module(folder, task), threads=threads, device=device)
+
+    def standalone(self, *, task: str, family: str, options: Mapping[str, Any]) -> str:
+        return standalone_source(task, family)
+
+
+RUNTIME = Torch()
