@@ -30,18 +30,18 @@ _HOW = {"accuracy": "Wilson", "f1_macro": "multinomial bootstrap", "auc_roc": "D
 _UNITS = {
     "accuracy": "1", "f1_macro": "1", "auc_roc": "1", "ece": "1", "log_loss": "1",
     "p50_latency": "s", "p95_latency": "s", "throughput": "1/s", "peak_memory": "byte",
-    "artefact_bytes": "byte", "energy": "J", "prediction_flips": "1",
+    "artefact_size": "byte", "energy_per_1000": "J", "prediction_flips": "1",
 }  # fmt: skip
-_RATIO = {"p50_latency", "p95_latency", "throughput", "peak_memory", "artefact_bytes", "energy"}
+_RATIO = {"p50_latency", "p95_latency", "throughput", "peak_memory", "artefact_size", "energy_per_1000"}
 _SPREAD = {
     "accuracy": 0.017, "f1_macro": 0.018, "auc_roc": 0.011, "ece": 0.008, "log_loss": 0.02,
     "p50_latency": 0.0007, "p95_latency": 0.0016, "throughput": 2.4, "peak_memory": 3e6,
-    "artefact_bytes": 0.0, "energy": 0.9, "prediction_flips": 0.006,
+    "artefact_size": 0.0, "energy_per_1000": 0.9, "prediction_flips": 0.006,
 }  # fmt: skip
 _BASE = {
     "accuracy": 0.8521, "f1_macro": 0.8519, "auc_roc": 0.9287, "ece": 0.0412, "log_loss": 0.351,
     "p50_latency": 0.0241, "p95_latency": 0.0402, "throughput": 126.0, "peak_memory": 471e6,
-    "artefact_bytes": 90.9e6, "energy": 61.0,
+    "artefact_size": 90.9e6, "energy_per_1000": 61.0,
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def measured(name: str, value: float) -> Measured:
     if half == 0:
         return Measured.exact(value, unit)
     low = max(value - half, 0.0) if unit == "1" else value - half
-    how = "modelled" if name == "energy" else "measured"
+    how = "modelled" if name == "energy_per_1000" else "measured"
     estimator = _HOW.get(name, "median, order statistics" if unit == "s" else "paired bootstrap")
     return Measured(value, low, value + half, 1586, unit, how, estimator)
 
@@ -84,8 +84,8 @@ def _verdict(name: str, base: float, value: float) -> Verdict:
         "p50_latency",
         "p95_latency",
         "peak_memory",
-        "artefact_bytes",
-        "energy",
+        "artefact_size",
+        "energy_per_1000",
     }
     change = value / base - 1 if name in _RATIO else value - base
     if abs(change) < (0.05 if name in _RATIO else 0.01):
@@ -129,14 +129,14 @@ def _trials() -> tuple[Trial, ...]:
     base = replace(trial("base-0000", [], {}), details=base_details())
     return (
         base,
-        trial("a1f3c9d2", [ort], {"p50_latency": 0.71, "p95_latency": 0.74, "throughput": 1.27, "energy": 0.81, "prediction_flips": 0.0}),
-        trial("b27e10aa", [ort, int8], {"accuracy": -0.0063, "f1_macro": -0.0061, "p50_latency": 0.46, "p95_latency": 0.51, "throughput": 1.79, "peak_memory": 0.62, "artefact_bytes": 0.253, "energy": 0.58, "prediction_flips": 0.0174}),
-        trial("c9940e1b", [vino], {"p50_latency": 0.82, "p95_latency": 0.83, "throughput": 1.24, "energy": 0.85, "prediction_flips": 0.0}),
-        trial("d3b86f70", [buckets], {"throughput": 1.62, "energy": 0.66}),
-        trial("e50aa7c4", [budget], {"throughput": 1.71, "energy": 0.61}),
-        trial("f0c1d2e3", [("threads", {"threads": 1})], {"p50_latency": 1.61, "p95_latency": 1.55, "throughput": 0.64, "energy": 0.97}),
-        trial("7c5a9e11", [ort, int8, budget], {"accuracy": -0.0063, "f1_macro": -0.0061, "ece": 0.004, "p50_latency": 0.45, "p95_latency": 0.50, "throughput": 2.87, "peak_memory": 0.60, "artefact_bytes": 0.253, "energy": 0.37, "prediction_flips": 0.0174}),
-        trial("88d0b4f6", [("int8-dynamic", {"per_channel": False, "reduce_range": False})], {"accuracy": -0.061, "f1_macro": -0.066, "ece": 0.03, "p50_latency": 0.69, "p95_latency": 0.72, "throughput": 1.22, "peak_memory": 0.7, "artefact_bytes": 0.26, "energy": 0.74, "prediction_flips": 0.113}),
+        trial("a1f3c9d2", [ort], {"p50_latency": 0.71, "p95_latency": 0.74, "throughput": 1.27, "energy_per_1000": 0.81, "prediction_flips": 0.0}),
+        trial("b27e10aa", [ort, int8], {"accuracy": -0.0063, "f1_macro": -0.0061, "p50_latency": 0.46, "p95_latency": 0.51, "throughput": 1.79, "peak_memory": 0.62, "artefact_size": 0.253, "energy_per_1000": 0.58, "prediction_flips": 0.0174}),
+        trial("c9940e1b", [vino], {"p50_latency": 0.82, "p95_latency": 0.83, "throughput": 1.24, "energy_per_1000": 0.85, "prediction_flips": 0.0}),
+        trial("d3b86f70", [buckets], {"throughput": 1.62, "energy_per_1000": 0.66}),
+        trial("e50aa7c4", [budget], {"throughput": 1.71, "energy_per_1000": 0.61}),
+        trial("f0c1d2e3", [("threads", {"threads": 1})], {"p50_latency": 1.61, "p95_latency": 1.55, "throughput": 0.64, "energy_per_1000": 0.97}),
+        trial("7c5a9e11", [ort, int8, budget], {"accuracy": -0.0063, "f1_macro": -0.0061, "ece": 0.004, "p50_latency": 0.45, "p95_latency": 0.50, "throughput": 2.87, "peak_memory": 0.60, "artefact_size": 0.253, "energy_per_1000": 0.37, "prediction_flips": 0.0174}),
+        trial("88d0b4f6", [("int8-dynamic", {"per_channel": False, "reduce_range": False})], {"accuracy": -0.061, "f1_macro": -0.066, "ece": 0.03, "p50_latency": 0.69, "p95_latency": 0.72, "throughput": 1.22, "peak_memory": 0.7, "artefact_size": 0.26, "energy_per_1000": 0.74, "prediction_flips": 0.113}),
         stopped("11aa22bb", [("torch-compile", {"mode": "max-autotune"})], "refused", Text("no C++ compiler is on this machine", "本机没有 C++ 编译器")),
         stopped("33cc44dd", [vino, int8], "failed", Text("the converted model could not be opened: unsupported operator", "转换后的模型无法打开：存在不支持的算子")),
         stopped("55ee66ff", [("onnxruntime", {"opset": 21})], "timeout", Text("no result after 120 s", "120 秒内没有结果")),
@@ -195,7 +195,7 @@ def _questions() -> dict[str, Answer]:
         Text("1,000 predictions cost 22.6 J, modelled from CPU time.", "每 1,000 次预测耗能 22.6 焦，由 CPU 时间建模得出。"),
         recommended="7c5a9e11",
         evidence=("base-0000", "7c5a9e11"),
-        key_metric="energy",
+        key_metric="energy_per_1000",
     )  # fmt: skip
     return answers
 
@@ -217,7 +217,7 @@ def build_result() -> Result:
         },
         model={"name": "sample:minilm", "family": "hf-text", "task": "text-classification", "parameters": 22_713_986, "sha256": "ab" * 32},
         data={"name": "sample:movie-reviews", "sha256": "cd" * 32, "splits": {"train": 6340, "calibration": 528, "validation": 1586, "test": 2114}},
-        plan={"requirements": ["accuracy >= 0.98 * base", "p95_latency <= 25 ms", "artefact_bytes <= 30 MB"], "objective": "energy", "budget": "standard", "seed": 0, "questions": ["evaluation", "inference", "memory", "energy"]},
+        plan={"requirements": ["accuracy >= 0.98 * base", "p95_latency <= 25 ms", "artefact_size <= 30 MB"], "objective": "energy_per_1000", "budget": "standard", "seed": 0, "questions": ["evaluation", "inference", "memory", "energy"]},
         base="base-0000",
         chosen="7c5a9e11",
         decision="ship",
@@ -228,13 +228,13 @@ def build_result() -> Result:
         requirements=(
             RequirementOutcome("accuracy >= 0.98 * base", True, ran_on_test["accuracy"], "test", 0.98 * _BASE["accuracy"]),
             RequirementOutcome("p95_latency <= 25 ms", True, ran_on_test["p95_latency"], "test", 0.025),
-            RequirementOutcome("artefact_bytes <= 30 MB", True, ran_on_test["artefact_bytes"], "test", 30e6),
+            RequirementOutcome("artefact_size <= 30 MB", True, ran_on_test["artefact_size"], "test", 30e6),
         ),
         questions=_questions(),
         trials=trials,
         interactions=(
-            Interaction(("int8-dynamic", "token-budget"), 0.354, Measured(0.37, 0.35, 0.39, 7, "1", "measured", "interleaved pairs"), "energy"),
-            Interaction(("int8-dynamic", "token-budget"), 3.06, Measured(2.87, 2.74, 3.01, 7, "1", "measured", "interleaved pairs"), "throughput"),
+            Interaction(("onnxruntime + int8-dynamic", "token-budget"), 21.6, Measured(22.57, 21.5, 23.7, 7, "J", "modelled", "interleaved pairs"), "energy_per_1000"),
+            Interaction(("onnxruntime + int8-dynamic", "token-budget"), 385.7, Measured(361.6, 348.0, 375.0, 7, "1/s", "measured", "interleaved pairs"), "throughput"),
         ),
         confirmation=Confirmation(
             trial="7c5a9e11",
@@ -256,7 +256,7 @@ def large_result(trials: int = 60) -> Result:
     extra = tuple(
         replace(
             trial(f"x{i:07d}", [("int8-dynamic", {"per_channel": i % 2 == 0}), ("token-budget", {"tokens": 256 * (i + 1)})],
-                  {"p50_latency": 0.4 + 0.01 * i, "throughput": 1 + 0.03 * i, "accuracy": -0.02 * abs(math.sin(i)), "artefact_bytes": 0.2 + 0.015 * i}),
+                  {"p50_latency": 0.4 + 0.01 * i, "throughput": 1 + 0.03 * i, "accuracy": -0.02 * abs(math.sin(i)), "artefact_size": 0.2 + 0.015 * i}),
             details=base_details(),
         )
         for i in range(trials - len(result.trials))
