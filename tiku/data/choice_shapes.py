@@ -18,7 +18,6 @@ from tiku.core.text import Text
 from tiku.data.checks import checked_texts
 from tiku.data.choices import Choices
 from tiku.data.columns import Columns, by_name
-from tiku.data.normal import normal
 from tiku.data.table import Table
 
 __all__ = ["looks_like_choices", "read_choices"]
@@ -29,6 +28,7 @@ OPTIONS = ("choices", "options", "endings", "candidates", "选项")
 ANSWERS = ("answer", "answerkey", "answer_key", "answer_index", "answer_idx", "gold", "label", "target",
            "correct", "答案")  # fmt: skip
 _LETTERED = re.compile(r"^\s*\(?([A-Z])[.:)]\s+(\S.*?)\s*$", re.MULTILINE)
+_ANSWER_CUE = re.compile(r"\s*(Answer|答案)\s*[:：]\s*$")
 _SHAPES = "{question, choices, answer}, {context, endings, label}, {input, ideal}"
 
 
@@ -101,7 +101,9 @@ def _from_lettered(where: str, question: Any, answer: Any) -> tuple[str, tuple[s
     if found is None:
         raise _bad("the question has no option lines A, B, …", where, question)
     marks = [m[1] for m in found]
-    options, _ = _options([m[2] for m in found], where)
+    body = _ANSWER_CUE.sub("", question)
+    ends = [*(m.start() for m in found[1:]), len(body)]
+    options, _ = _options([body[m.start(2) : end] for m, end in zip(found, ends, strict=True)], where)
     return _as_question(question[: found[0].start()].strip()), options, _answer(answer, options, marks, where)
 
 
@@ -142,21 +144,26 @@ def _options(raw: Any, where: str) -> tuple[tuple[str, ...], list[str]]:
     options = tuple(text.strip() for text in texts)
     if len(options) < 2:
         raise _bad("a question has fewer than two options", where, list(options))
-    if len(set(map(normal, options))) < len(options):
-        raise _bad("a question has the same option twice", where, list(options))
     return options, marks[: len(options)]
 
 
-def _answer(value: Any, options: Sequence[str], marks: Sequence[str], where: str) -> int:
+def _answer(value: Any, options: tuple[str, ...], marks: Sequence[str], where: str) -> int:
     """The index of the right option from a mark ("B"), an index (0-based) or the option's text."""
+    index = _answer_index(value, options, marks, where)
+    if options.count(options[index]) > 1:
+        raise _bad("the right option stands among the options twice", where, list(options))
+    return index
+
+
+def _answer_index(value: Any, options: tuple[str, ...], marks: Sequence[str], where: str) -> int:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise _bad("the answer is missing or not an index, a letter or an option", where, value)
     if isinstance(value, str) and value.strip().strip("().:") in marks:
         return list(marks).index(value.strip().strip("().:"))
-    if isinstance(value, str) and normal(value) in map(normal, options):
-        return list(map(normal, options)).index(normal(value))
+    if isinstance(value, str) and value.strip() in options:
+        return options.index(value.strip())
     if isinstance(value, int) or value.strip().isdecimal():
         index = int(value)
         if 0 <= index < len(options):
