@@ -189,7 +189,10 @@ def _check_file(path: Path, name: str, entry: FileEntry, *, hashes: bool) -> Non
         )
     with path.open("rb") as file:
         start = file.read(2)
-    if path.suffix in _PICKLES or start in _PICKLE_STARTS:
+    weights_of_ir = (
+        path.suffix == ".bin" and path.with_suffix(".xml").is_file()
+    )  # raw numbers: any first bytes
+    if not weights_of_ir and (path.suffix in _PICKLES or start in _PICKLE_STARTS):
         raise ArtefactError(
             "the artefact holds a pickle, which can run code when it is loaded",
             got=name,

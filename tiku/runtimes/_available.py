@@ -18,9 +18,9 @@ def missing(modules: Iterable[str]) -> list[str]:
     return [name for name in modules if importlib.util.find_spec(name) is None]
 
 
-def installed(runtime: Runtime) -> Support:
-    """Yes, or no with the line that installs what lacks."""
-    lacking = missing(runtime.modules)
+def installed(runtime: Runtime, *build_modules: str) -> Support:
+    """Yes, or no with the line that installs what lacks. `build_modules` are needed to build only."""
+    lacking = missing((*runtime.modules, *build_modules))
     if not lacking:
         return Support.yes()
     names, line = ", ".join(lacking), _install_line(runtime)

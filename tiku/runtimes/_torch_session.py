@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiku.core.errors import ArtefactError, CannotMeasure, ModelError
 from tiku.core.subject import Session
+from tiku.runtimes._explain import first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +100,7 @@ def load_module(folder: Path, task: str) -> Any:
     except (ModelError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise ArtefactError(
             "the model of this artefact cannot be opened",
-            got=f"{folder}: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+            got=f"{folder}: {first_line(error)}",
             allowed="the files as tiku wrote them",
             next_step="build the artefact again",
         ) from error
