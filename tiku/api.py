@@ -100,8 +100,9 @@ def _specs(data: Data, out: Path) -> tuple[str, ...]:
     if isinstance(data, str | Path):
         return (str(data),)
     items = list(data)
-    if items and all(isinstance(item, tuple) and len(item) == 2 for item in items):
-        lines = [json.dumps({"text": text, "label": str(label)}, ensure_ascii=False) for text, label in items]
+    pairs = [item for item in items if isinstance(item, tuple) and len(item) == 2]
+    if pairs and len(pairs) == len(items):
+        lines = [json.dumps({"text": text, "label": str(label)}, ensure_ascii=False) for text, label in pairs]
         path = out / "data" / f"inline-{hash_of(lines)[:12]}.jsonl"
         write_text(path, "\n".join(lines) + "\n")
         return (str(path),)

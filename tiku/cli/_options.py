@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -13,9 +15,20 @@ from tiku.core.errors import BadInput
 from tiku.core.text import Language
 
 __all__ = [
-    "Budget", "Data", "Device", "GroupColumn", "Json", "LabelColumn", "LabelMap", "Lang", "Maximize",
-    "Minimize", "Minutes", "Model", "Out", "PairColumn", "Quiet", "Require", "Seed", "SliceColumns",
-    "TaskName", "TextColumn", "Threads", "columns", "language",
+    "Device",
+    "Json",
+    "Lang",
+    "Maximize",
+    "Minimize",
+    "Minutes",
+    "Out",
+    "PairColumn",
+    "Quiet",
+    "Require",
+    "TextColumn",
+    "Threads",
+    "language",
+    "takes_plan_options",
 ]  # fmt: skip
 
 Model = Annotated[
@@ -56,19 +69,74 @@ GroupColumn = Annotated[str | None, typer.Option("--group", help="Examples of on
 SliceColumns = Annotated[
     list[str] | None, typer.Option("--slice", help="A column whose values are judged one by one.")
 ]
+SplitColumn = Annotated[
+    str | None, typer.Option("--split", help="A column that says train, validation or test.")
+]
+ContextColumn = Annotated[
+    str | None, typer.Option("--context", help="Multiple choice: the question's column.")
+]
+OptionsColumn = Annotated[
+    str | None, typer.Option("--options", help="Multiple choice: the column of options.")
+]
+AnswerColumn = Annotated[
+    str | None, typer.Option("--answer", help="Multiple choice: the right option's column.")
+]
 LabelMap = Annotated[list[str] | None, typer.Option("--label-map", help="FROM=TO, renames or merges labels.")]
 
 
-def columns(
-    text: str | None, pair: str | None, label: str | None, group: str | None,
-    slices: list[str] | None, label_map: list[str] | None,
-) -> dict[str, Any]:  # fmt: skip
-    """The column flags that were given, as `tiku.data.Columns` takes them."""
-    given = {
-        "text": text, "text_pair": pair, "label": label, "group": group,
+def plan_options(
+    model: Model,
+    data: Data,
+    budget: Budget = "standard",
+    seed: Seed = 0,
+    threads: Threads = None,
+    device: Device = "auto",
+    task: TaskName = None,
+    text: TextColumn = None,
+    text_pair: PairColumn = None,
+    label: LabelColumn = None,
+    group: GroupColumn = None,
+    split: SplitColumn = None,
+    slices: SliceColumns = None,
+    label_map: LabelMap = None,
+    context: ContextColumn = None,
+    options: OptionsColumn = None,
+    answer: AnswerColumn = None,
+) -> dict[str, Any]:
+    """The arguments of `Plan` that every measuring command shares."""
+    named = {
+        "text": text, "text_pair": text_pair, "label": label, "group": group, "split": split,
         "slices": tuple(slices or ()) or None, "label_map": _pairs(label_map) or None,
+        "context": context, "options": options, "answer": answer,
     }  # fmt: skip
-    return {name: value for name, value in given.items() if value is not None}
+    columns = {name: value for name, value in named.items() if value is not None}
+    return {
+        "model": model, "data": tuple(data), "budget": budget, "seed": seed, "threads": threads,
+        "device": device, "task": task, "columns": columns,
+    }  # fmt: skip
+
+
+def takes_plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of `plan_options`; it receives them as the mapping `given`."""
+    hints, own_hints = (
+        get_type_hints(plan_options, include_extras=True),
+        get_type_hints(command, include_extras=True),
+    )
+    shared = inspect.signature(plan_options).parameters
+    own = {name: p for name, p in inspect.signature(command).parameters.items() if name != "given"}
+
+    @functools.wraps(command)
+    def run(**values: Any) -> Any:
+        given = plan_options(**{name: values.pop(name) for name in shared})
+        return command(given=given, **values)
+
+    annotated = [p.replace(annotation=own_hints[name]) for name, p in own.items()]
+    annotated += [p.replace(annotation=hints[name]) for name, p in shared.items()]
+    annotated.sort(key=lambda p: p.default is not inspect.Parameter.empty)  # stable: arguments first
+    signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in annotated]
+    run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in annotated}
+    return run
 
 
 def _pairs(items: list[str] | None) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,25 +18,13 @@ _To = Annotated[Path, typer.Option("--out", "-o", help="The folder to write the 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("apply")(apply)
+    app.command("apply")(o.takes_plan_options(apply))
 
 
 def apply(
     recipe: _Recipe,
-    model: o.Model,
-    data: o.Data,
+    given: dict[str, Any],
     out: _To,
-    budget: o.Budget = "standard",
-    seed: o.Seed = 0,
-    threads: o.Threads = None,
-    device: o.Device = "auto",
-    task: o.TaskName = None,
-    text: o.TextColumn = None,
-    text_pair: o.PairColumn = None,
-    label: o.LabelColumn = None,
-    group: o.GroupColumn = None,
-    slices: o.SliceColumns = None,
-    label_map: o.LabelMap = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -44,10 +32,7 @@ def apply(
     from tiku.api import apply_recipe_file
     from tiku.examination.plan import Plan
 
-    plan = Plan(
-        model=model, data=tuple(data), out=out, task=task, budget=budget, seed=seed, threads=threads,
-        device=device, columns=o.columns(text, text_pair, label, group, slices, label_map),
-    )  # fmt: skip
+    plan = Plan(**given, out=out)
     with watching(quiet) as watch:
         manifest = apply_recipe_file(recipe, plan, watch=watch)
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,29 +17,17 @@ _Question = Annotated[str, typer.Argument(help="A question's id or number: `tiku
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("ask")(ask)
+    app.command("ask")(o.takes_plan_options(ask))
 
 
 def ask(
     question: _Question,
-    model: o.Model,
-    data: o.Data,
+    given: dict[str, Any],
     require: o.Require = None,
     minimize: o.Minimize = None,
     maximize: o.Maximize = None,
-    out: o.Out = Path("out/exam"),
-    budget: o.Budget = "standard",
     minutes: o.Minutes = None,
-    seed: o.Seed = 0,
-    threads: o.Threads = None,
-    device: o.Device = "auto",
-    task: o.TaskName = None,
-    text: o.TextColumn = None,
-    text_pair: o.PairColumn = None,
-    label: o.LabelColumn = None,
-    group: o.GroupColumn = None,
-    slices: o.SliceColumns = None,
-    label_map: o.LabelMap = None,
+    out: o.Out = Path("out/exam"),
     lang: o.Lang = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
@@ -52,10 +40,8 @@ def ask(
 
     id = load(question, "en").id
     plan = Plan(
-        model=model, data=tuple(data), out=out, task=task, require=tuple(require or ()),
-        columns=o.columns(text, text_pair, label, group, slices, label_map),
-        minimize=minimize, maximize=maximize, budget=budget, minutes=minutes, seed=seed,
-        threads=threads, device=device, questions=(id,), search=False,
+        **given, out=out, require=tuple(require or ()), minimize=minimize, maximize=maximize,
+        minutes=minutes, questions=(id,), search=False,
     )  # fmt: skip
     with watching(quiet) as watch:
         result = run_questions(plan, watch=watch)

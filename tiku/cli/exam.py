@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -14,28 +15,16 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("exam")(exam)
+    app.command("exam")(o.takes_plan_options(exam))
 
 
 def exam(
-    model: o.Model,
-    data: o.Data,
+    given: dict[str, Any],
     require: o.Require = None,
     minimize: o.Minimize = None,
     maximize: o.Maximize = None,
-    out: o.Out = Path("out/exam"),
-    budget: o.Budget = "standard",
     minutes: o.Minutes = None,
-    seed: o.Seed = 0,
-    threads: o.Threads = None,
-    device: o.Device = "auto",
-    task: o.TaskName = None,
-    text: o.TextColumn = None,
-    text_pair: o.PairColumn = None,
-    label: o.LabelColumn = None,
-    group: o.GroupColumn = None,
-    slices: o.SliceColumns = None,
-    label_map: o.LabelMap = None,
+    out: o.Out = Path("out/exam"),
     lang: o.Lang = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
@@ -46,11 +35,8 @@ def exam(
     from tiku.examination.plan import Plan
 
     plan = Plan(
-        model=model, data=tuple(data), out=out, task=task, require=tuple(require or ()),
-        columns=o.columns(text, text_pair, label, group, slices, label_map),
-        minimize=minimize, maximize=maximize, budget=budget, minutes=minutes, seed=seed,
-        threads=threads, device=device,
-    )  # fmt: skip
+        **given, out=out, require=tuple(require or ()), minimize=minimize, maximize=maximize, minutes=minutes
+    )
     with watching(quiet) as watch:
         result = run(plan, language=language, watch=watch)
     if as_json:

@@ -58,13 +58,41 @@ def predict(
 
 
 def _read(spec: str, text: str | None, pair: str | None) -> list[Any]:
-    from tiku.data.loading import load_inputs
+    """Lines of standard input or of a text file; else the text column (or two) of a table."""
+    if spec == "-":
+        return _lines(sys.stdin.buffer.read(), "standard input")
+    path = Path(spec)
+    if path.is_file() and path.suffix.lower() in ("", ".txt"):
+        return _lines(path.read_bytes(), spec)
+    from tiku.data.columns import Columns, guess_text, text_pair
+    from tiku.data.loading import read_table
 
-    if spec != "-":
-        return list(load_inputs(spec, text=text, text_pair=pair))
-    lines = sys.stdin.buffer.read().decode("utf-8", errors="strict").splitlines()
+    table = read_table(path)
+    Columns(text=text, text_pair=pair).check(table)
+    if text is None and pair is None and (both := text_pair(table)):
+        text, pair = both
+    guessed = guess_text(table, [pair]) if text is None else None
+    name = text or (guessed[0] if guessed else None)
+    if name is None:
+        raise DataError(
+            "no column holds texts", got=spec, allowed=table.columns, next_step="name it: --text COLUMN"
+        )
+    firsts = [str(value) for value in table.columns[name]]
+    if pair is None:
+        return firsts
+    return list(zip(firsts, (str(value) for value in table.columns[pair]), strict=True))
+
+
+def _lines(raw: bytes, name: str) -> list[Any]:
+    try:
+        lines = raw.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name} is not UTF-8", got=f"byte {error.start}: {error.reason}", allowed="UTF-8 text",
+            next_step="convert it, for example with iconv -t utf-8",
+        ) from error  # fmt: skip
     if not lines:
-        raise DataError("standard input is empty", allowed="one input per line", next_step="pipe texts in")
+        raise DataError(f"{name} is empty", allowed="one input per line", next_step="give at least one line")
     return lines
 
 

@@ -33,7 +33,7 @@ __all__ = ["Requirement", "evaluate", "find_metric", "parse_requirement"]
 _ALLOWED = (
     "METRIC OP VALUE, for example: accuracy >= 0.98 * base; p95_latency <= 20 ms; f1_macro >= base - 1 pt"
 )
-_SHAPE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(>=|<=|≥|≤|==|!=|=|>|<)\s*(\S.*?)\s*$")
+_SHAPE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(>=|<=|≥|≤|==|!=|=|>|<)(?!=)\s*(\S.*?)\s*$")
 _FACTOR = re.compile(r"(?:([\d.eE+-]+)\s*[*×]\s*base|base\s*[*×]\s*([\d.eE+-]+))$")
 _OFFSET = re.compile(r"base(?:\s*([+-])\s*(\S.*))?$")
 _OPS = {"≥": ">=", "≤": "<="}
@@ -147,6 +147,8 @@ def _bounds(
     requirement: Requirement, observed: Measured, base: Measured | None, paired: Comparison | None
 ) -> tuple[float, float]:
     """The interval of the metric itself; for a relative requirement the paired one around the base."""
+    if requirement.relative and observed is base:
+        return base.value, base.value  # the base against itself: no sampling error remains
     if requirement.relative and base is not None and paired is not None:
         if paired.scale == "ratio":
             return base.value * paired.low, base.value * paired.high

@@ -80,7 +80,7 @@ class MethodQuestion(Question):
         found = []
         if evidence.not_run:
             names = ", ".join(str(r) for r in evidence.not_run)
-            found.append(Text(f"the budget left no room for: {names}", f"预算不足,未测:{names}"))
+            found.append(Text(f"the budget left no room for: {names}", f"预算不足，未测：{names}"))
         return tuple(found)
 
     def _deciding(self, evidence: Evidence, done: Sequence[Trial]) -> Metric | None:
@@ -106,7 +106,7 @@ class MethodQuestion(Question):
             return Text(
                 f"None of the {tried} measured recipes improved {metric.title.en.lower()} and kept the quality; "
                 "the base stays.",
-                f"已测的 {tried} 个方案均未在保持质量的同时改善{metric.title.zh},维持基线。",
+                f"已测的 {tried} 个方案均未在保持质量的同时改善{metric.title.zh}，维持基线。",
             )
         quality = evidence.metrics.get(TASKS[evidence.situation.task].quality)
         parts = [change(metric, best.against_base[metric.name])]
@@ -115,7 +115,7 @@ class MethodQuestion(Question):
         told, name = join(parts), str(_own(best, evidence.base))
         return Text(
             f"Best of {len(done)} measured recipes: {name}. Against the base: {told.en}.",
-            f"{len(done)} 个已测方案中最佳:{name}。相对基线:{told.zh}。",
+            f"{len(done)} 个已测方案中最佳：{name}。相对基线：{told.zh}。",
         )
 
     def _nothing_measured(self, evidence: Evidence) -> Answer:
@@ -128,22 +128,22 @@ class MethodQuestion(Question):
                 caveats=self.caveats(evidence),
             )
         told = join(list(dict.fromkeys(reasons))) if reasons else Text("no reason recorded", "未记录原因")
-        text = Text(f"No method could be measured here: {told.en}.", f"此处没有方法可测:{told.zh}。")
+        text = Text(f"No method could be measured here: {told.en}.", f"此处没有方法可测：{told.zh}。")
         return Answer("inconclusive", text, evidence=ids, caveats=self.caveats(evidence))
 
 
 _PRIORITY = {"compile": 4.0, "compress": 3.0, "serve": 2.0, "train": 1.0}
 _NOTHING_BUILT = Text(
     "Not measured: this release has no method for this question yet. `tiku questions` holds the written answer.",
-    "未测量:此版本尚无针对此问题的方法。文字解答见 `tiku questions`。",
+    "未测量：此版本尚无针对此问题的方法。文字解答见 `tiku questions`。",
 )
 _NONE_APPLIES = Text(
     "Not measured: none of the methods of this question applies to this task.",
-    "未测量:此问题的方法均不适用于该任务。",
+    "未测量：此问题的方法均不适用于该任务。",
 )
 _NO_ROOM = Text(
     "Not measured: the budget left no room for it. Give more with --minutes or --budget thorough.",
-    "未测量:预算不足。可用 --minutes 或 --budget thorough 增加。",
+    "未测量：预算不足。可用 --minutes 或 --budget thorough 增加。",
 )
 
 

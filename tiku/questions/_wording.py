@@ -43,6 +43,6 @@ def change(metric: Metric, comparison: Comparison) -> Text:
     )
 
 
-def join(parts: list[Text], *, separator: Text = Text("; ", ";")) -> Text:  # noqa: B008 - frozen
+def join(parts: list[Text], *, separator: Text = Text("; ", "；")) -> Text:  # noqa: B008 - frozen
     """Several phrases as one."""
     return Text(separator.en.join(p.en for p in parts), separator.zh.join(p.zh for p in parts))

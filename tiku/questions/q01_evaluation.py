@@ -43,7 +43,7 @@ class Evaluation(Question):
         count = base.metrics[told[0]].n
         answer = Text(
             f"The base on {count:,} held-out items: {text.en}. Brackets are 95 % intervals.",
-            f"基线在 {count:,} 个留出样本上:{text.zh}。方括号为 95% 区间。",
+            f"基线在 {count:,} 个留出样本上：{text.zh}。方括号为 95% 区间。",
         )
         quality = TASKS[evidence.situation.task].quality
         return Answer(
@@ -74,7 +74,7 @@ def _resolution(evidence: Evidence, quality: str) -> tuple[Text, ...]:
     return (
         Text(
             f"a change in {quality} smaller than {size} would go unseen on this many items",
-            f"在此样本量下,{quality} 小于 {size} 的变化无法察觉",
+            f"在此样本量下，{quality} 小于 {size} 的变化无法察觉",
         ),
     )
 
