@@ -56,17 +56,15 @@ def show_value(value: float, unit: str) -> str:
 
 
 def show_change(comparison: Comparison, unit: str) -> Shown:
-    """A ratio as "× 0.45 (0.43 – 0.47)", a difference with its sign and the metric's unit."""
+    """A ratio as "×0.45 (0.43 – 0.47)", a difference with its sign and the metric's unit."""
     low, effect, high = comparison.low, comparison.effect, comparison.high
     if comparison.scale == "ratio":
-        decimals = _decimals(effect)
-        return Shown(
-            f"×{_NARROW}{_fixed(effect, decimals)}", f"{_fixed(low, decimals)} – {_fixed(high, decimals)}"
-        )
+        decimals = min(_decimals(effect), 3)
+        return Shown(f"×{_fixed(effect, decimals)}", f"{_fixed(low, decimals)} – {_fixed(high, decimals)}")
     factor, suffix = _scale(max((low, effect, high), key=abs), unit)
-    decimals = _decimals(max(abs(low), abs(high)) / factor)
+    decimals = _decimals(max(abs(low), abs(high)) / factor, digits=2)
     value, least, most = (_signed(x / factor, decimals) for x in (effect, low, high))
-    return Shown(_with_unit(value, suffix), _with_unit(f"{least} – {most}", suffix))
+    return Shown(_with_unit(value, suffix), _with_unit(f"{least} … {most}", suffix))
 
 
 def show_bytes(count: float) -> str:
@@ -97,10 +95,10 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
         return 1.0, unit
 
 
-def _decimals(value: float) -> int:
+def _decimals(value: float, digits: int = 3) -> int:
     if value == 0 or not math.isfinite(value):
         return 0 if value == 0 else 3
-    return min(max(0, 2 - math.floor(math.log10(abs(value)))), 9)
+    return min(max(0, digits - 1 - math.floor(math.log10(abs(value)))), 9)
 
 
 def _fixed(value: float, decimals: int) -> str:

@@ -29,7 +29,7 @@ from tiku.core.result import (
 from tiku.core.text import Text
 from tiku.core.verdict import Comparison
 
-__all__ = ["from_json", "load_schema", "read_result", "to_json", "write_result"]
+__all__ = ["from_json", "load_schema", "plain", "read_result", "to_json", "write_result"]
 
 _NEXT = "run the exam again, or give the result.json that an exam wrote"
 
@@ -45,7 +45,7 @@ def load_schema() -> dict[str, Any]:
 
 def to_json(result: Result) -> dict[str, Any]:
     """The result as JSON values in the order of the schema, validated. Raises `ArtefactError`."""
-    value = {"schema": result.schema, **_plain(result)}
+    value = {"schema": result.schema, **plain(result)}
     _validate(value)
     return value
 
@@ -96,19 +96,20 @@ def _refuse(what: str, *, got: object = None, allowed: str | None = None) -> NoR
     raise ArtefactError(what, got=got, allowed=allowed, next_step=_NEXT)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A record, or anything made of records, as JSON values in the form of the schema."""
     if isinstance(value, Recipe):
-        return [{"method": step.method, "config": _plain(step.config)} for step in value.steps]
+        return [{"method": step.method, "config": plain(step.config)} for step in value.steps]
     if isinstance(value, Comparison):
         pairs = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         effect, scale = pairs.pop("effect"), pairs.pop("scale")
         return {**pairs, scale: effect}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(v) for key, v in value.items()}
+        return {str(key): plain(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return _scalar(value)
 
 
