@@ -81,18 +81,18 @@ def make_reference(subject: Subject, session: Session, examples: Sequence[Any]) 
 
 def answers(session: Session, inputs: Mapping[str, NDArray[Any]], task: str) -> NDArray[np.float32]:
     """The session's logits, reduced to the last position for a language model."""
-    logits = session.run(inputs)
-    return logits[:, -1] if task == "causal-lm" else logits
+    return _reduced(session.run(inputs), task)
 
 
 def module_logits(subject: Subject, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     """What the torch module itself answers, in float32 on the CPU."""
     import torch
 
-    from tiku.runtimes._torch_session import TorchSession
 
-    session = TorchSession("torch", subject.module, threads=torch.get_num_threads(), device="cpu")
-    return answers(session, inputs, subject.task)
+    with torch.inference_mode():
+        output = subject.module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    logits: NDArray[np.float32] = getattr(output, "logits", output).float().numpy()
+    return _reduced(logits, subject.task)
 
 
 def write_reference(reference: Reference, folder: Path) -> None:
@@ -122,6 +122,10 @@ def read_reference(folder: Path) -> Reference:
         ) from error
     inputs = {name.removeprefix("input/"): array for name, array in arrays.items()}
     return Reference(inputs, logits, {})
+
+
+def _reduced(logits: NDArray[np.float32], task: str) -> NDArray[np.float32]:
+    return logits[:, -1] if task == "causal-lm" else logits
 
 
 def _encode(subject: Subject, examples: Sequence[Any]) -> dict[str, NDArray[Any]]:

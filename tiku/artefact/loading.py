@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tiku.artefact.manifest import MODEL, check_files, read_manifest
+from tiku.artefact.predictor import cores
 from tiku.core import registry
 from tiku.core.errors import ArtefactError
 from tiku.core.family import Family
+from tiku.core.runtime import Runtime
 from tiku.core.subject import Subject
-from tiku.runtimes._torch_session import load_module
 
 __all__ = ["load_subject", "read_facts"]
 
@@ -33,10 +34,18 @@ def load_subject(folder: Path | str) -> Subject:
         )
     check_files(folder, manifest)
     family: Family = registry.get("models", manifest.family)
+    torch_runtime: Runtime = registry.get("runtimes", "torch")
+    session: Any = torch_runtime.open(
+        folder / MODEL,
+        task=manifest.task,
+        options={},
+        threads=manifest.serve.threads or cores(),
+        device="cpu",
+    )
     return Subject(
         task=manifest.task,
         family=manifest.family,
-        module=load_module(folder / MODEL, manifest.task),
+        module=session.module,
         processor=family.load_processor(folder / MODEL),
         labels=manifest.labels,
         runtime=manifest.runtime,

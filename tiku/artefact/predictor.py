@@ -16,7 +16,6 @@ from tiku.core.errors import ArtefactError, BadInput, DataError, UnknownName
 from tiku.core.family import Family
 from tiku.core.runtime import Runtime
 from tiku.core.subject import Serve, Session
-from tiku.runtimes._available import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,7 +158,6 @@ def open_session(
 ) -> Session:
     """The artefact's model in its runtime, without the processor. Raises `ArtefactError`, `MissingExtra`."""
     runtime: Runtime = _known("runtimes", manifest.runtime)
-    require(runtime)
     return runtime.open(
         folder / MODEL,
         task=manifest.task,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tiku.artefact.manifest import MODEL, Manifest
+from tiku.artefact.standalone import Standalone
 from tiku.core import registry
 from tiku.core.recipe import Recipe
-from tiku.runtimes._standalone import Standalone
 
 __all__ = ["example_source", "readme_text", "standalone_source"]
 

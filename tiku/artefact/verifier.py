@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -17,8 +18,8 @@ from tiku.artefact.manifest import MODEL, Manifest, check_files, read_manifest
 from tiku.artefact.readme import standalone_source
 from tiku.artefact.recipe_file import read_recipe
 from tiku.core import registry
-from tiku.core.errors import ArtefactError, BadInput
-from tiku.runtimes._available import require
+from tiku.core.errors import ArtefactError, BadInput, MissingExtra
+from tiku.core.runtime import Runtime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +101,7 @@ def _verify(folder: Path, found: dict[str, Any]) -> None:
     check_files(folder, manifest)
     found["hashes_ok"] = True
     read_recipe(folder / "recipe.yaml")
-    require(registry.get("runtimes", manifest.runtime))
+    _require_modules(registry.get("runtimes", manifest.runtime))
     source = standalone_source(manifest)
     logits = _fresh_process(folder, manifest, source)
     found["without_tiku"] = source is not None
@@ -111,6 +112,16 @@ def _verify(folder: Path, found: dict[str, Any]) -> None:
             got=f"logits differ by up to {found['max_abs_diff']:.3g}",
             allowed=f"at most {found['tolerance']:.3g}",
             next_step="build it on this machine: its number format may depend on the processor",
+        )
+
+
+def _require_modules(runtime: Runtime) -> None:
+    lacking = [name for name in runtime.modules if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise MissingExtra(
+            f"the runtime {runtime.name} needs a package that is not installed",
+            got=", ".join(lacking),
+            next_step=f"pip install 'tiku[{runtime.extra}]'" if runtime.extra else None,
         )
 
 

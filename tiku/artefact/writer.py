@@ -28,7 +28,6 @@ from tiku.core.files import atomic_folder, write_json, write_text
 from tiku.core.hashing import hash_file
 from tiku.core.recipe import Recipe
 from tiku.core.subject import Subject
-from tiku.runtimes._available import require
 from tiku.version import __version__
 
 __all__ = ["write"]
@@ -72,7 +71,6 @@ def write(
 
 def _write_model(subject: Subject, staging: Path) -> Manifest:
     runtime = registry.get("runtimes", subject.runtime)
-    require(runtime)
     model = staging / MODEL
     model.mkdir()
     runtime.save(subject, model)

@@ -15,7 +15,7 @@ from tiku.core.runtime import Runtime
 from tiku.core.subject import Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
-from tiku.runtimes._available import installed
+from tiku.runtimes._available import installed, require
 from tiku.runtimes._explain import first_line
 from tiku.runtimes._onnx_int8 import quantize_in_place
 from tiku.runtimes._tracing import example_inputs, text_classifier, traceable_module, tracing
@@ -71,6 +71,7 @@ class OnnxRuntime(Runtime):
         """
         import torch
 
+        require(self)
         folder.mkdir(parents=True, exist_ok=True)
         inputs = example_inputs(subject)
         axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}}
@@ -91,6 +92,7 @@ class OnnxRuntime(Runtime):
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
     ) -> Session:
+        require(self)
         return OnnxRuntimeSession(
             folder / _GRAPH, threads=threads, device=device, arena=options.get("arena", True)
         )

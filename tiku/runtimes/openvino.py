@@ -11,7 +11,7 @@ from tiku.core.runtime import Runtime
 from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
-from tiku.runtimes._available import installed
+from tiku.runtimes._available import installed, require
 from tiku.runtimes._explain import first_line
 from tiku.runtimes._openvino_int8 import compress
 from tiku.runtimes._tracing import example_inputs, text_classifier, traceable_module, tracing
@@ -41,7 +41,7 @@ def forward(model, inputs):
 
 
 class OpenVino(Runtime):
-    """`openvino_model.xml` and `.bin`: int64 inputs (batch, tokens) by the processor's names, output `logits`."""
+    """An IR: int64 inputs (batch, tokens) by the processor's names, output `logits`."""
 
     name: ClassVar[str] = "openvino"
     title: ClassVar[Text] = Text("OpenVINO", "OpenVINO")
@@ -65,6 +65,7 @@ class OpenVino(Runtime):
 
     def save(self, subject: Subject, folder: Path) -> None:
         """Convert and write, weights in float32 unless the numerics ask for int8. Raises `ModelError`."""
+        require(self)
         import openvino
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,7 @@ class OpenVino(Runtime):
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
     ) -> Session:
+        require(self)
         return OpenVinoSession(
             folder / _GRAPH, threads=threads, device=device, hint=options.get("hint", "LATENCY")
         )

@@ -1,0 +1,1 @@
+"""Runtimes as methods: the same model executed by another engine."""

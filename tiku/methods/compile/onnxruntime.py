@@ -1,0 +1,44 @@
+"""Run the model in ONNX Runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tiku.core.config import param
+from tiku.core.method import Context, Method, Situation, Stage
+from tiku.core.subject import Subject
+from tiku.core.text import Text
+from tiku.core.verdict import Support
+from tiku.methods.compile._runtime import available, runs_in, with_runtime
+
+__all__ = ["METHOD", "OnnxRuntimeMethod"]
+
+
+@dataclass(frozen=True)
+class OnnxRuntimeMethod(Method):
+    """Export to ONNX and let ONNX Runtime fuse and execute the graph."""
+
+    name: ClassVar[str] = "onnxruntime"
+    stage: ClassVar[Stage] = "compile"
+    questions: ClassVar[tuple[str, ...]] = ("inference",)
+    title: ClassVar[Text] = Text("ONNX Runtime", "ONNX Runtime")
+    source: ClassVar[str] = "ONNX Runtime documentation, Graph Optimizations in ONNX Runtime"
+    extra: ClassVar[str | None] = "onnx"
+    tasks: ClassVar[frozenset[str]] = frozenset({"text-classification"})
+    slot: ClassVar[str | None] = "runtime"
+
+    arena: bool = param(True, "keep freed buffers for the next run: faster, more resident memory")
+
+    def supports(self, subject: Subject) -> Support:
+        return runs_in(subject, self.name)
+
+    def apply(self, subject: Subject, context: Context) -> Subject:
+        return with_runtime(subject, self.name, {"arena": self.arena})
+
+    @classmethod
+    def candidates(cls, situation: Situation) -> tuple[Method, ...]:
+        return (cls(),) if available(cls.name) else ()
+
+
+METHOD = OnnxRuntimeMethod

@@ -1,0 +1,1 @@
+"""How requests become batches, and how many threads compute them."""
