@@ -22,7 +22,7 @@ from tiku.core.result import (
 from tiku.core.text import Text
 from tiku.core.verdict import Comparison, Verdict
 
-from .details import base_details
+from .details import instrument_details
 
 __all__ = ["build_result", "comparison", "large_result", "measured"]
 
@@ -126,16 +126,16 @@ def _trials() -> tuple[Trial, ...]:
     int8 = ("int8-dynamic", {"per_channel": True, "reduce_range": True})
     ort, vino = ("onnxruntime", {"opset": 18}), ("openvino", {"precision": "fp32"})
     buckets, budget = ("length-bucketing", {"batch_size": 32}), ("token-budget", {"tokens": 4096})
-    base = replace(trial("base-0000", [], {}), details=base_details())
+    base = replace(trial("base-0000", [], {}), details=instrument_details(), command="")
     return (
         base,
         trial("a1f3c9d2", [ort], {"p50_latency": 0.71, "p95_latency": 0.74, "throughput": 1.27, "energy_per_1000": 0.81, "prediction_flips": 0.0}),
-        trial("b27e10aa", [ort, int8], {"accuracy": -0.0063, "f1_macro": -0.0061, "p50_latency": 0.46, "p95_latency": 0.51, "throughput": 1.79, "peak_memory": 0.62, "artefact_size": 0.253, "energy_per_1000": 0.58, "prediction_flips": 0.0174}),
+        replace(trial("b27e10aa", [ort, int8], {"accuracy": -0.0063, "f1_macro": -0.0061, "p50_latency": 0.46, "p95_latency": 0.51, "throughput": 1.79, "peak_memory": 0.62, "artefact_size": 0.253, "energy_per_1000": 0.58, "prediction_flips": 0.0174}), details=instrument_details(1.8)),
         trial("c9940e1b", [vino], {"p50_latency": 0.82, "p95_latency": 0.83, "throughput": 1.24, "energy_per_1000": 0.85, "prediction_flips": 0.0}),
         trial("d3b86f70", [buckets], {"throughput": 1.62, "energy_per_1000": 0.66}),
         trial("e50aa7c4", [budget], {"throughput": 1.71, "energy_per_1000": 0.61}),
         trial("f0c1d2e3", [("threads", {"threads": 1})], {"p50_latency": 1.61, "p95_latency": 1.55, "throughput": 0.64, "energy_per_1000": 0.97}),
-        trial("7c5a9e11", [ort, int8, budget], {"accuracy": -0.0063, "f1_macro": -0.0061, "ece": 0.004, "p50_latency": 0.45, "p95_latency": 0.50, "throughput": 2.87, "peak_memory": 0.60, "artefact_size": 0.253, "energy_per_1000": 0.37, "prediction_flips": 0.0174}),
+        replace(trial("7c5a9e11", [ort, int8, budget], {"accuracy": -0.0063, "f1_macro": -0.0061, "ece": 0.004, "p50_latency": 0.45, "p95_latency": 0.50, "throughput": 2.87, "peak_memory": 0.60, "artefact_size": 0.253, "energy_per_1000": 0.37, "prediction_flips": 0.0174}), details=instrument_details(2.2)),
         trial("88d0b4f6", [("int8-dynamic", {"per_channel": False, "reduce_range": False})], {"accuracy": -0.061, "f1_macro": -0.066, "ece": 0.03, "p50_latency": 0.69, "p95_latency": 0.72, "throughput": 1.22, "peak_memory": 0.7, "artefact_size": 0.26, "energy_per_1000": 0.74, "prediction_flips": 0.113}),
         stopped("11aa22bb", [("torch-compile", {"mode": "max-autotune"})], "refused", Text("no C++ compiler is on this machine", "本机没有 C++ 编译器")),
         stopped("33cc44dd", [vino, int8], "failed", Text("the converted model could not be opened: unsupported operator", "转换后的模型无法打开：存在不支持的算子")),
@@ -257,7 +257,7 @@ def large_result(trials: int = 60) -> Result:
         replace(
             trial(f"x{i:07d}", [("int8-dynamic", {"per_channel": i % 2 == 0}), ("token-budget", {"tokens": 256 * (i + 1)})],
                   {"p50_latency": 0.4 + 0.01 * i, "throughput": 1 + 0.03 * i, "accuracy": -0.02 * abs(math.sin(i)), "artefact_size": 0.2 + 0.015 * i}),
-            details=base_details(),
+            details=instrument_details(1.1 + i / 40),
         )
         for i in range(trials - len(result.trials))
     )  # fmt: skip

@@ -140,7 +140,7 @@ def test_written_file_has_the_members_of_the_documented_format(tmp_path: Path) -
     assert next(iter(value)) == "schema" and value["schema"] == "tiku.result/1"
     chosen = next(t for t in value["trials"] if t["id"] == value["chosen"])
     assert chosen["recipe"][0] == {"method": "onnxruntime", "config": {"opset": 18}}
-    assert set(chosen["against_base"]["energy"]) == {
+    assert set(chosen["against_base"]["energy_per_1000"]) == {
         "base", "value", "ratio", "low", "high", "verdict", "smallest_detectable", "test",
     }  # fmt: skip
     assert "difference" in chosen["against_base"]["accuracy"]
@@ -189,8 +189,10 @@ DAMAGED = {
     "one end of an interval": lambda: _with(None, "trials", 0, "metrics", "accuracy", "low"),
     "interval upside down": lambda: _with(9.0, "trials", 0, "metrics", "accuracy", "low"),
     "an infinite value": lambda: _with(float("inf"), "trials", 0, "metrics", "accuracy", "high"),
-    "a comparison without effect": lambda: _without("trials", 1, "against_base", "energy", "ratio"),
-    "a comparison with two effects": lambda: _with(1.0, "trials", 1, "against_base", "energy", "difference"),
+    "a comparison without effect": lambda: _without("trials", 1, "against_base", "energy_per_1000", "ratio"),
+    "a comparison with two effects": lambda: _with(
+        1.0, "trials", 1, "against_base", "energy_per_1000", "difference"
+    ),
     "a recipe that is not a list": lambda: _with({}, "trials", 1, "recipe"),
     "a step without method": lambda: _without("trials", 1, "recipe", 0, "method"),
     "a failed trial without reason": lambda: _with(None, "trials", 10, "reason"),

@@ -14,7 +14,7 @@ from tiku.report.numbers import Shown, show_change, show_measured
 
 __all__ = ["Bar", "Change", "changes", "title_of"]
 
-_WIDEST = 8.0  # ratios from 1/8 to 8 fit into a bar; beyond, the bar ends at the edge
+_WIDEST = 8.0  # a bar reaches no further than a ratio of 8 or 1/8
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,10 @@ def changes(
 ) -> tuple[Change, ...]:
     """One row per metric that either side has, in the candidate's order, or the `names` given."""
     wanted = list(names) if names is not None else list(dict.fromkeys((*candidate, *base)))
-    widest = max((_reach(c) for c in compared.values() if c.scale == "difference"), default=0.0)
+    widest = {
+        scale: max((_reach(c) for c in compared.values() if c.scale == scale), default=0.0)
+        for scale in ("difference", "ratio")
+    }
     return tuple(
         _change(name, base.get(name), candidate.get(name), compared.get(name), metrics, widest)
         for name in wanted
@@ -69,7 +72,7 @@ def _change(
     value: Measured | None,
     comparison: Comparison | None,
     metrics: Mapping[str, Metric],
-    widest: float,
+    widest: Mapping[str, float],
 ) -> Change:
     either = value or base
     assert either is not None  # the caller keeps only names that one side has
@@ -80,22 +83,24 @@ def _change(
         show_measured(value) if value else None,
         show_change(comparison, either.unit) if comparison else None,
         comparison.verdict if comparison else None,
-        _bar(comparison, widest) if comparison else None,
+        _bar(comparison, widest[comparison.scale]) if comparison else None,
         comparison.test if comparison else "",
     )
 
 
-def _reach(comparison: Comparison) -> float:
-    return max(abs(comparison.low), abs(comparison.effect), abs(comparison.high))
-
-
-def _bar(comparison: Comparison, widest: float) -> Bar | None:
+def _effects(comparison: Comparison) -> tuple[float, float, float]:
+    """Low, effect and high such that 0 is no change: ratios on the logarithm."""
     ends = (comparison.low, comparison.effect, comparison.high)
-    if comparison.scale == "ratio":
-        if min(ends) <= 0:
-            return None
-        places = [50 + 50 * math.log(x) / math.log(_WIDEST) for x in ends]
-    else:
-        places = [50 + 50 * x / widest if widest else 50.0 for x in ends]
-    low, effect, high = (round(min(max(x, 0.0), 100.0), 1) for x in places)
+    if comparison.scale == "difference":
+        return ends
+    low, effect, high = (math.log(min(max(x, 1 / _WIDEST), _WIDEST)) for x in ends)
+    return low, effect, high
+
+
+def _reach(comparison: Comparison) -> float:
+    return max(map(abs, _effects(comparison)))
+
+
+def _bar(comparison: Comparison, widest: float) -> Bar:
+    low, effect, high = (round(50 + 48 * x / widest, 1) if widest else 50.0 for x in _effects(comparison))
     return Bar(low, effect, high)

@@ -40,8 +40,9 @@ class Shown:
 
 def show_measured(measured: Measured) -> Shown:
     """Value and interval in the unit that suits the value. An exact count shows no interval."""
-    factor, unit = _scale(measured.value, measured.unit)
-    decimals = _decimals(measured.value / factor)
+    reference = measured.value or max(abs(measured.low or 0.0), abs(measured.high or 0.0))
+    factor, unit = _scale(reference, measured.unit)
+    decimals = _decimals(reference / factor, digits=3 if measured.value else 2)
     value = _with_unit(_fixed(measured.value / factor, decimals), unit)
     if measured.low is None or measured.high is None or measured.low == measured.high:
         return Shown(value)

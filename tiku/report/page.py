@@ -23,7 +23,7 @@ from tiku.report.plots.figure import Plot
 __all__ = ["Cell", "Joined", "Page", "Requirement", "Row", "Section", "Tile", "page_of"]
 
 _NOT_ASKED = Answer("not measured", Text("This result holds no answer.", "此结果中没有答案。"))
-_COLUMNS = 7
+_COLUMNS = 6
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _section(
         columns=tuple((name, title_of(name, metrics)) for name in columns),
         rows=tuple(_row(labels[t.id], t, columns) for t in trials) if measured else (),
         sources=_sources(shown, columns, metrics) if measured else (),
-        exhibits=exhibits(id, result) if measured else (),
+        exhibits=exhibits(id, result, labels) if measured else (),
         command=_command(result, id, answer),
     )
 

@@ -81,35 +81,40 @@ def print_answer(result: Result, question: str, *, language: Language = "en") ->
         out.print(Styled(section.command, "dim"), soft_wrap=True)
 
 
-def _grid(*headers: str) -> Table:
-    """Columns of which only the first may wrap: a number and its interval stay on one line."""
+def _grid(*headers: str, fold: tuple[int, ...] = (0,)) -> Table:
+    """Columns of which only those in `fold` may wrap: a number and its interval stay on one line."""
     from rich.table import Table
 
     table = Table(
         box=None, show_header=any(headers), pad_edge=False, padding=(0, 2, 0, 0), header_style="dim"
     )
     for place, header in enumerate(headers):
-        table.add_column(header, overflow="fold", no_wrap=place > 0)
+        table.add_column(header, overflow="fold", no_wrap=place not in fold)
     return table
 
 
 def _answers(page: Page, language: Language) -> Table:
     from rich.text import Text as Styled
 
-    table = _grid("", "", "", "", "")
+    table = _grid("", "", "", "", "", fold=(3,))
     for tile in page.tiles:
         style = STYLES[tile.verdict]
         word = f"{_MARKS[tile.verdict]} {ANSWER_WORDS[tile.verdict][language]}"
-        title, number = Styled(tile.title[language]), Styled(str(tile.number), "dim")
-        table.add_row(number, title, Styled(word, style), Styled(_key_number(tile, language)))
+        title, number = Styled(_short(tile, language)), Styled(str(tile.number), "dim")
+        metric = Styled(tile.metric[language] if tile.metric else "", "dim")
+        table.add_row(number, title, Styled(word, style), metric, Styled(_key_number(tile)))
     return table
 
 
-def _key_number(tile: Tile, language: Language) -> str:
-    if tile.shown is None or tile.metric is None:
+def _short(tile: Tile, language: Language) -> str:
+    """English titles are long for a terminal: the id, which `tiku ask` takes, stands in."""
+    return tile.id if language == "en" else tile.title[language]
+
+
+def _key_number(tile: Tile) -> str:
+    if tile.shown is None:
         return ""
-    against = f"  {tile.change.value}" if tile.change else ""
-    return f"{tile.metric[language]} {tile.shown}{against}"
+    return f"{tile.shown}  {tile.change.value}" if tile.change else str(tile.shown)
 
 
 def _requirements(lines: tuple[Requirement, ...], language: Language) -> Table:
@@ -133,7 +138,7 @@ def _chosen(page: Page, language: Language) -> Table:
     from rich.text import Text as Styled
 
     chosen = page.result.chosen
-    table = _grid("", "", "", "")
+    table = _grid("", "", "", "", fold=(1,))
     if chosen is None:
         table.add_row(Styled(Text("no recipe was chosen", "没有选定的方案")[language], "yellow"))
         return table

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["candidate_plots", "quality_of"]
 
-_PANELS = 4
+_PANELS = 3
 _USUAL = (
     "throughput", "p50_latency", "time_per_token", "artefact_size", "peak_memory",
     "energy_per_1000", "energy_per_token",
@@ -52,7 +52,7 @@ def quality_of(result: Result) -> str | None:
 def candidate_plots(
     result: Result, labels: Mapping[str, Label], metrics: Mapping[str, Metric]
 ) -> tuple[Plot, ...]:
-    """At most four panels: the objective first, then the costs that the requirements name."""
+    """At most three panels: the objective first, then the costs that the requirements name."""
     quality = quality_of(result)
     if quality is None or quality not in metrics:
         return ()

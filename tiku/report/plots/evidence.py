@@ -7,43 +7,59 @@ are named in a note (the raw values stay in `result.json`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from tiku.core.result import Result, Trial
 from tiku.core.text import Text
-from tiku.report.plots import timing
-from tiku.report.plots.figure import Exhibit, Table
+from tiku.report.labels import Label
+from tiku.report.plots import cost, quality, timing
+from tiku.report.plots.figure import Exhibit, Look, Table
 
 __all__ = ["Exhibit", "exhibits"]
 
-Reader = Callable[[str, Mapping[str, Any]], Exhibit | None]
+Reader = Callable[[Look], Exhibit | None]
 
 # question -> (instrument, reader), in reading order
 _READERS: dict[str, tuple[tuple[str, Reader], ...]] = {
+    "evaluation": (
+        ("classification_quality", quality.roc),
+        ("classification_quality", quality.reliability),
+        ("classification_quality", quality.confusion),
+        ("classification_quality", quality.per_class),
+        ("classification_quality", quality.slices),
+        ("classification_quality", quality.worst_examples),
+    ),
     "inference": (
         ("latency", timing.latency),
+        ("throughput_and_energy", cost.throughput),
         ("generation", timing.steps),
+        ("classification_quality", quality.flips),
     ),
+    "memory": (("peak_memory", cost.memory),),
+    "energy": (("throughput_and_energy", cost.energy),),
 }
 
 
-def exhibits(question: str, result: Result) -> tuple[Exhibit, ...]:
+def exhibits(question: str, result: Result, labels: Mapping[str, Label]) -> tuple[Exhibit, ...]:
     """The exhibits of a question, of the recommended trial or else the base."""
     answer = result.questions.get(question)
     trial = result.trial(answer.recommended if answer and answer.recommended else result.base)
+    base, number = result.trial(result.base), labels[trial.id].number
     return tuple(
         exhibit
-        for number, (instrument, reader) in enumerate(_READERS.get(question, ()))
-        if (exhibit := _read(reader, f"{question}{number}", trial, instrument)) is not None
+        for place, (instrument, reader) in enumerate(_READERS.get(question, ()))
+        if (exhibit := _read(reader, f"{question}{place}", number, instrument, trial, base)) is not None
     )
 
 
-def _read(reader: Reader, key: str, trial: Trial, instrument: str) -> Exhibit | None:
-    details = trial.details.get(instrument)
+def _read(
+    reader: Reader, key: str, number: int, instrument: str, trial: Trial, base: Trial
+) -> Exhibit | None:
+    details, theirs = trial.details.get(instrument), base.details.get(instrument)
     if not isinstance(details, Mapping):
         return None
+    look = Look(key, number, details, theirs if isinstance(theirs, Mapping) else None)
     try:
-        return reader(key, details)
+        return reader(look)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"
         return Table(

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from markupsafe import Markup
 
 from tiku.core.text import Text
+from tiku.report.numbers import Shown
 
-__all__ = ["Exhibit", "Key", "Matrix", "Plot", "Table"]
+__all__ = ["Exhibit", "Key", "Look", "Matrix", "Plot", "Table"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a reader of details looks at: an instrument's details of trial `number`, and the base's."""
+
+    key: str
+    number: int
+    details: Mapping[str, Any]
+    base_details: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Table:
 
     title: Text
     columns: tuple[Text, ...]
-    rows: tuple[tuple[str | Text, ...], ...]
+    rows: tuple[tuple[str | Text | Shown, ...], ...]
     numeric: frozenset[int] = frozenset()
     wide: frozenset[int] = frozenset()
     note: Text | None = None

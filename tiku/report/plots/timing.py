@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tiku.core.text import Text
 from tiku.report.numbers import axis_scale
-from tiku.report.plots.figure import Key, Plot
+from tiku.report.plots.figure import Key, Look, Plot
 from tiku.report.plots.svg import COLOURS, draw, new_axes
 
 __all__ = ["latency", "steps"]
@@ -16,23 +15,23 @@ _BASE = Key("dash", "base", Text("base", "基线"))
 _CANDIDATE = Key("line", "accent", Text("this recipe", "该方案"))
 
 
-def latency(key: str, details: Mapping[str, Any]) -> Plot | None:
+def latency(look: Look) -> Plot | None:
     """Share of requests answered within a time."""
     return _distribution(
-        key,
-        details.get("seconds") or (),
-        details.get("base_seconds") or (),
+        look.key,
+        look.details.get("seconds") or (),
+        look.details.get("base_seconds") or (),
         Text("How long single requests take", "单条请求的耗时"),
         Text("share of requests answered within", "在此时间内得到回答的请求占比"),
     )
 
 
-def steps(key: str, details: Mapping[str, Any]) -> Plot | None:
+def steps(look: Look) -> Plot | None:
     """Share of generated tokens that took at most a time."""
     return _distribution(
-        key,
-        [s for prompt in details.get("step_seconds") or () for s in prompt],
-        [s for prompt in details.get("base_step_seconds") or () for s in prompt],
+        look.key,
+        [s for prompt in look.details.get("step_seconds") or () for s in prompt],
+        [s for prompt in look.details.get("base_step_seconds") or () for s in prompt],
         Text("How long each token takes", "每个词元的耗时"),
         Text("share of tokens generated within", "在此时间内生成的词元占比"),
     )
