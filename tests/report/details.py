@@ -91,5 +91,14 @@ def instrument_details(speed: float = 1.0) -> dict[str, Any]:
                       "activations": int(130e6 / speed**0.3), "load_transient": int(17e6), "gpu_allocated": None, "gpu_reserved": None},
             "peaks": [471000000],
         },
+        "build": {
+            "head": "trained",
+            "learning_curve": {
+                "train": [{"step": 20 * i, "loss": 0.69 * math.exp(-i / 9) + 0.12, "seconds": 20.0 * i} for i in range(1, 21)],
+                "validation": [{"step": 100 * i, "loss": 0.33 + 0.25 / i, "accuracy": 0.86 - 0.09 / i, "items": 1000} for i in range(1, 5)],
+                "steps": 400, "seconds": 412.0, "cpu_seconds": 801.0, "tokens": 340_000, "tokens_per_second": 825.0,
+                "padding_share": 0.06, "resumed_at": [],
+            },
+        },
         "size": {"files": {"model.safetensors": 90_864_176}},
     }  # fmt: skip

@@ -96,13 +96,14 @@ def _grid(*headers: str, fold: tuple[int, ...] = (0,)) -> Table:
 def _answers(page: Page, language: Language) -> Table:
     from rich.text import Text as Styled
 
-    table = _grid("", "", "", "", "", fold=(3,))
+    table = _grid("", "", "", "", "", fold=())
+    table.columns[-1].overflow = "ellipsis"
     for tile in page.tiles:
         style = STYLES[tile.verdict]
         word = f"{_MARKS[tile.verdict]} {ANSWER_WORDS[tile.verdict][language]}"
         title, number = Styled(_short(tile, language)), Styled(str(tile.number), "dim")
         metric = Styled(tile.metric[language] if tile.metric else "", "dim")
-        table.add_row(number, title, Styled(word, style), metric, Styled(_key_number(tile)))
+        table.add_row(number, title, Styled(word, style), Styled(_key_number(tile)), metric)
     return table
 
 

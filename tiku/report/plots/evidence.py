@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from tiku.core.result import Result, Trial
 from tiku.core.text import Text
 from tiku.report.labels import Label
-from tiku.report.plots import cost, quality, timing
+from tiku.report.plots import cost, quality, timing, training
 from tiku.report.plots.figure import Exhibit, Look, Table
 
 __all__ = ["Exhibit", "exhibits"]
@@ -24,6 +24,8 @@ _READERS: dict[str, tuple[tuple[str, Reader], ...]] = {
         ("classification_quality", quality.roc),
         ("classification_quality", quality.reliability),
         ("classification_quality", quality.confusion),
+        ("build", training.learning_curve),
+        ("build", training.accuracy_curve),
         ("classification_quality", quality.per_class),
         ("classification_quality", quality.slices),
         ("classification_quality", quality.worst_examples),
