@@ -92,9 +92,10 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("epochs", 0), ("epochs", 1.5), ("learning_rate", 0.0), ("learning_rate", float("nan")), ("warmup", 1.1),
-        ("batch_tokens", 1), ("layer_decay", 0.0), ("label_smoothing", 0.9), ("decay", "step"), ("max_length", 1),
-        ("class_weights", "auto"), ("precision", "fp16"), ("weight_decay", -0.1), ("momentum", 0.9),
+        ("epochs", 0), ("epochs", 1.5), ("learning_rate", 0.0), ("learning_rate", float("nan")),
+        ("warmup", 1.1), ("batch_tokens", 1), ("layer_decay", 0.0), ("label_smoothing", 0.9),
+        ("decay", "step"), ("max_length", 1), ("class_weights", "auto"), ("precision", "fp16"),
+        ("weight_decay", -0.1), ("momentum", 0.9),
     ],
 )  # fmt: skip
 def test_options_outside_their_range_are_refused(name: str, value: object) -> None:

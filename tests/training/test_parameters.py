@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from tiku.training.options import TrainOptions
-from tiku.training.parameters import depths, parameter_groups, rate_factor
+from tiku.training.parameters import depths, parameter_groups, peak_rate, rate_factor
 
 
 def bert() -> torch.nn.Module:
@@ -79,3 +79,12 @@ def test_the_rate_rises_over_the_warm_up_and_falls_to_zero(decay: str) -> None:
 
 def test_a_warm_up_over_the_whole_run_is_allowed(tmp_path: Path) -> None:
     assert rate_factor(9, 10, TrainOptions(warmup=1.0)) == pytest.approx(0.95)
+
+
+def test_the_rate_not_asked_for_is_that_of_the_electra_sizes() -> None:
+    for width, published in ((256, 3e-4), (768, 1e-4)):
+        config = BertConfig(vocab_size=5, hidden_size=width, num_hidden_layers=1, num_attention_heads=1)
+        with torch.device("meta"):
+            assert peak_rate(BertForSequenceClassification(config), None) == pytest.approx(published)
+    assert peak_rate(torch.nn.Linear(4, 2), None) == 1e-3
+    assert peak_rate(bert(), 0.25) == 0.25

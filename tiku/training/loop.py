@@ -72,6 +72,7 @@ def train(
         "cut_examples": sum(n >= options.max_length for n in examples.lengths),
         "chance_loss": chance_loss(examples.targets),
         "precision": run.precision,
+        "learning_rate": max(group["peak"] for group in run.optimiser.param_groups),
         "threads": threads,
         "device": device,
     }

@@ -20,7 +20,9 @@ class TrainOptions:
         low=0,
         high=10**6,
     )
-    learning_rate: float = param(1e-4, "peak learning rate of the topmost layers", low=1e-8, high=1.0)
+    learning_rate: float | None = param(
+        None, "peak learning rate of the topmost layers; none: by the width of the model", low=1e-8, high=1.0
+    )
     batch_tokens: int = param(1024, "tokens of a batch, padding included", low=8, high=10**7)
     warmup: float = param(0.1, "share of the steps in which the learning rate rises", low=0.0, high=1.0)
     decay: str = param("linear", "how the learning rate falls to zero", choices=("linear", "cosine"))

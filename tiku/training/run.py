@@ -77,7 +77,7 @@ class Run:
         norm = torch.nn.utils.clip_grad_norm_(self._parameters(), self._options.clip_norm)
         mean = loss.item() / len(positions)
         if not (math.isfinite(mean) and math.isfinite(norm.item())):
-            raise _diverged(step, mean, norm.item(), self._options)
+            raise _diverged(step, mean, norm.item(), max(g["peak"] for g in self.optimiser.param_groups))
         self.optimiser.step()
         self.optimiser.zero_grad()
         self._note(positions, mean, seconds)
@@ -169,10 +169,10 @@ def _step_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
 
 
-def _diverged(step: int, loss: float, norm: float, options: TrainOptions) -> TikuError:
+def _diverged(step: int, loss: float, norm: float, rate: float) -> TikuError:
     return TikuError(
         "the training diverged: loss or gradient is no longer a finite number",
-        got=f"step {step + 1}: loss {loss:g}, gradient norm {norm:g}, rate {options.learning_rate:g}",
+        got=f"step {step + 1}: loss {loss:g}, gradient norm {norm:g}, learning rate {rate:g}",
         allowed="finite numbers",
         next_step="lower learning_rate, or set precision to fp32",
     )
