@@ -147,7 +147,7 @@ def test_print_is_light_without_navigation_and_keeps_the_answers(visit: Visit) -
     page = visit(color_scheme="dark")
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible() and not page.locator(".languages").is_visible()
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 248)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator(".tile").nth(9).is_visible()
     assert len(page.pdf()) > 20_000
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
 
 from tiku.core.measured import Measured
 from tiku.core.recipe import Recipe, Step
@@ -18,6 +19,7 @@ from tiku.report.html import render_report, write_report
 from tiku.report.schema import from_json, to_json
 
 from .builder import build_result, large_result
+from .strategies import results
 
 HOSTILE = "</span><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{7*7}}&lt;"
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -221,3 +223,10 @@ def test_details_of_an_unknown_layout_are_named_not_dropped() -> None:
     }
     page = render_report(replace(sample, trials=(replace(sample.trials[0], details=odd), *sample.trials[1:])))
     assert page.count("not laid out as this version draws them") >= 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(results())
+def test_any_result_that_the_schema_allows_renders(result: Result) -> None:
+    document = Document(render_report(result))
+    assert document.open == [] and "script" not in {tag for tag, _ in document.tags}

@@ -16,7 +16,7 @@ from tiku.core.result import Result
 from tiku.core.text import Language, Text
 from tiku.report import numbers, words
 from tiku.report.page import page_of
-from tiku.report.plots.figure import Matrix, Plot
+from tiku.report.plots.figure import Plot
 from tiku.report.schema import to_json
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"fact": _fact, "bytes": numbers.show_bytes, "moment": numbers.show_moment}
-    kinds = {"text": Text, "shown": numbers.Shown, "plot": Plot, "matrix": Matrix}
+    kinds = {"text": Text, "shown": numbers.Shown, "plot": Plot}
     for name, kind in kinds.items():
         environment.tests[name] = lambda value, kind=kind: isinstance(value, kind)
     return environment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tiku.core import registry
@@ -17,8 +17,8 @@ from tiku.report.labels import Label, labels_of
 from tiku.report.numbers import Shown, show_change, show_measured, show_value
 from tiku.report.opportunities import Aside, Opportunity, objective_of, sort_out
 from tiku.report.plots.candidates import candidate_plots, quality_of
-from tiku.report.plots.evidence import Exhibit, exhibits
-from tiku.report.plots.figure import Plot
+from tiku.report.plots.evidence import exhibits
+from tiku.report.plots.figure import Matrix, Plot, Table
 
 __all__ = ["Cell", "Joined", "Page", "Requirement", "Row", "Section", "Tile", "page_of"]
 
@@ -81,7 +81,8 @@ class Section:
     columns: tuple[tuple[str, Text], ...]
     rows: tuple[Row, ...]
     sources: tuple[Source, ...]
-    exhibits: tuple[Exhibit, ...]
+    drawings: tuple[Plot | Matrix, ...]
+    tables: tuple[Table, ...]
     command: str
 
 
@@ -125,6 +126,7 @@ class Page:
     candidates: tuple[Row, ...]
     sections: tuple[Section, ...]
     joined: tuple[Joined, ...]
+    warnings: tuple[tuple[Label | None, Text], ...]
 
 
 def page_of(result: Result, metrics: Mapping[str, Metric]) -> Page:
@@ -150,6 +152,7 @@ def page_of(result: Result, metrics: Mapping[str, Metric]) -> Page:
         candidates=tuple(_row(labels[t.id], t, columns) for t in result.trials if t.status == "done"),
         sections=sections,
         joined=tuple(_joined(one, result, labels, metrics) for one in result.interactions),
+        warnings=tuple(_warnings(result, labels)),
     )
 
 
@@ -183,6 +186,13 @@ def _requirement(outcome: RequirementOutcome, metrics: Mapping[str, Metric]) -> 
         show_measured(outcome.observed) if outcome.observed else None,
         show_value(outcome.threshold, unit) if outcome.threshold is not None else None,
     )
+
+
+def _warnings(result: Result, labels: Mapping[str, Label]) -> Iterator[tuple[Label | None, Text]]:
+    """The exam's own, then those of the base and of the chosen recipe."""
+    yield from ((None, warning) for warning in result.warnings)
+    for id in dict.fromkeys(filter(None, (result.base, result.chosen))):
+        yield from ((labels[id], warning) for warning in result.trial(id).warnings)
 
 
 def _joined(
@@ -239,6 +249,7 @@ def _section(
     wanted = dict.fromkeys([answer.key_metric or "", *reads, quality_of(result) or ""])
     columns = [name for name in wanted if any(name in t.metrics for t in trials)][:_COLUMNS]
     shown = result.trial(answer.recommended or result.base)
+    found = exhibits(id, result, labels) if measured else ()
     return Section(
         tile=_tile(result, labels, metrics, (number, id, title), answer),
         answer=answer,
@@ -246,7 +257,8 @@ def _section(
         columns=tuple((name, title_of(name, metrics)) for name in columns),
         rows=tuple(_row(labels[t.id], t, columns) for t in trials) if measured else (),
         sources=_sources(shown, columns, metrics) if measured else (),
-        exhibits=exhibits(id, result, labels) if measured else (),
+        drawings=tuple(e for e in found if not isinstance(e, Table)),
+        tables=tuple(e for e in found if isinstance(e, Table)),
         command=_command(result, id, answer),
     )
 
@@ -278,7 +290,7 @@ def _tile(
         measured, comparison, on = confirmed.metrics[name], confirmed.against_base.get(name), "test"
     return Tile(
         number, id, title, answer.verdict,
-        title_of(name, metrics) if name else None,
+        title_of(name, metrics) if measured else None,
         show_measured(measured) if measured else None,
         show_change(comparison, measured.unit) if comparison and measured else None,
         tuple(o for o in result.requirements if name and o.expr.split()[:1] == [name]),

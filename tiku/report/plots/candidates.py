@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["candidate_plots", "quality_of"]
 
 _PANELS = 3
+_FEW = 20  # with more candidates than this their intervals are drawn fainter
 _USUAL = (
     "throughput", "p50_latency", "time_per_token", "artefact_size", "peak_memory",
     "energy_per_1000", "energy_per_token",
@@ -84,7 +85,7 @@ def _panel(
     figure, axes = new_axes()
     _front(axes, points, cost, quality, factor)
     for point in sorted(points, key=lambda p: bool(p.label.role)):
-        _mark(axes, point, factor)
+        _mark(axes, point, factor, few=len(points) <= _FEW)
     axes.margins(0.12, 0.14)
     if max(p.x.value for p in points) > 12 * min(p.x.value for p in points) > 0:
         axes.set_xscale("log")
@@ -134,14 +135,14 @@ def _front(axes: Axes, points: Sequence[_Point], cost: Metric, quality: Metric, 
         axes.plot(*zip(*front, strict=True), color=COLOURS["muted"], linewidth=1.1, dashes=(3, 3), zorder=1)
 
 
-def _mark(axes: Axes, point: _Point, factor: float) -> None:
+def _mark(axes: Axes, point: _Point, factor: float, *, few: bool) -> None:
     shape, colour, size = {
         "base": ("s", COLOURS["base"], 8.0),
         "chosen": ("D", COLOURS["accent"], 8.0),
         "": ("o", COLOURS["muted"], 5.0),
     }[point.label.role]
     x, y = point.x.value / factor, point.y.value
-    faint = 0.9 if point.label.role else 0.45
+    faint = 0.9 if point.label.role else 0.45 if few else 0.2
     for measured, scale, flat in ((point.x, factor, True), (point.y, 1.0, False)):
         if measured.low is not None and measured.high is not None and measured.low < measured.high:
             ends = [measured.low / scale, measured.high / scale]
