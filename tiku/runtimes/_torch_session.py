@@ -135,15 +135,18 @@ class TorchSession(Session):
     """Runs `module`. `call` is what is called: the module itself, or its compiled form.
 
     The thread count is torch's own and belongs to the process, so it is set again before each run:
-    two sessions with different counts can alternate.
+    two sessions with different counts can alternate. `close` puts back the count found at the start.
     """
 
     def __init__(self, runtime: str, module: Any, *, threads: int, device: str, call: Any = None) -> None:
+        import torch
+
         self.runtime = runtime
         self.device = resolve_device(device)
         self.module = module.to(self.device)
         self._call = self.module if call is None else call
         self._threads = threads
+        self._threads_before = torch.get_num_threads()
         accepted = inspect.signature(module.forward).parameters
         self._last_only = next((n for n in ("logits_to_keep", "num_logits_to_keep") if n in accepted), None)
 
@@ -169,6 +172,11 @@ class TorchSession(Session):
             output = self._call(input_ids=tokens, past_key_values=cache, use_cache=True, **keep)
             logits = self._to_numpy(output)
         return (logits[:, -1:] if last_only else logits), output.past_key_values
+
+    def close(self) -> None:
+        import torch
+
+        torch.set_num_threads(self._threads_before)
 
     def _set_threads(self) -> None:
         import torch
