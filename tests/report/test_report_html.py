@@ -230,3 +230,9 @@ def test_details_of_an_unknown_layout_are_named_not_dropped() -> None:
 def test_any_result_that_the_schema_allows_renders(result: Result) -> None:
     document = Document(render_report(result))
     assert document.open == [] and "script" not in {tag for tag, _ in document.tags}
+
+
+def test_a_tile_with_a_target_shows_the_number_that_was_judged(page: str) -> None:
+    tile = re.search(r'<li class="tile[^>]*>(?:(?!</li>).)*?href="#evaluation".*?</li>', page, flags=re.S)
+    assert tile is not None
+    assert "0.846" in tile[0] and ">0.852<" not in tile[0] and "#7" in tile[0]

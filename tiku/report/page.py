@@ -19,8 +19,9 @@ from tiku.report.opportunities import Aside, Opportunity, objective_of, sort_out
 from tiku.report.plots.candidates import candidate_plots, quality_of
 from tiku.report.plots.evidence import exhibits
 from tiku.report.plots.figure import Matrix, Plot, Table
+from tiku.report.tiles import Tile, tile_of
 
-__all__ = ["Cell", "Joined", "Page", "Requirement", "Row", "Section", "Tile", "page_of"]
+__all__ = ["Cell", "Joined", "Page", "Requirement", "Row", "Section", "page_of"]
 
 _NOT_ASKED = Answer("not measured", Text("This result holds no answer.", "此结果中没有答案。"))
 _COLUMNS = 6
@@ -53,22 +54,6 @@ class Source:
     name: str
     measured: Measured
     shown: Shown
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A question at a glance."""
-
-    number: int
-    id: str
-    title: Text
-    verdict: str
-    metric: Text | None
-    shown: Shown | None
-    change: Shown | None
-    targets: tuple[RequirementOutcome, ...]
-    label: Label | None
-    on: str
 
 
 @dataclass(frozen=True)
@@ -251,7 +236,7 @@ def _section(
     shown = result.trial(answer.recommended or result.base)
     found = exhibits(id, result, labels) if measured else ()
     return Section(
-        tile=_tile(result, labels, metrics, (number, id, title), answer),
+        tile=tile_of(result, labels, metrics, (number, id, title), answer),
         answer=answer,
         recommended=labels[answer.recommended] if answer.recommended else None,
         columns=tuple((name, title_of(name, metrics)) for name in columns),
@@ -273,27 +258,3 @@ def _command(result: Result, id: str, answer: Answer) -> str:
         return command
     names = [part.get("name", "") for part in result.data.get("parts", ())] or [result.data.get("name", "")]
     return " ".join(["tiku", "ask", id, str(result.model.get("name")), *(f"--data {name}" for name in names)])
-
-
-def _tile(
-    result: Result,
-    labels: Mapping[str, Label],
-    metrics: Mapping[str, Metric],
-    identity: tuple[int, str, Text],
-    answer: Answer,
-) -> Tile:
-    number, id, title = identity
-    name, confirmed = answer.key_metric or "", result.confirmation
-    trial = result.trial(answer.recommended or result.base)
-    measured, comparison, on = trial.metrics.get(name), trial.against_base.get(name), "validation"
-    if confirmed is not None and confirmed.trial == trial.id and name in confirmed.metrics:
-        measured, comparison, on = confirmed.metrics[name], confirmed.against_base.get(name), "test"
-    return Tile(
-        number, id, title, answer.verdict,
-        title_of(name, metrics) if measured else None,
-        show_measured(measured) if measured else None,
-        show_change(comparison, measured.unit) if comparison and measured else None,
-        tuple(o for o in result.requirements if name and o.expr.split()[:1] == [name]),
-        labels[trial.id] if measured else None,
-        on,
-    )  # fmt: skip

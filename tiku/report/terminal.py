@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tiku.core.instrument import all_metrics
 from tiku.core.result import Result
 from tiku.core.text import Language, Text
-from tiku.report.page import Cell, Page, Requirement, Section, Tile, page_of
+from tiku.report.page import Cell, Page, Requirement, Section, page_of
+from tiku.report.tiles import Tile
 from tiku.report.words import ANSWER_WORDS, CHANGE_WORDS, DECISION_WORDS, MET_WORDS, SPLIT_WORDS, STATUS_WORDS
 
 if TYPE_CHECKING:
