@@ -88,7 +88,6 @@ def module_logits(subject: Subject, inputs: Mapping[str, NDArray[Any]]) -> NDArr
     """What the torch module itself answers, in float32 on the CPU."""
     import torch
 
-
     with torch.inference_mode():
         output = subject.module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
     logits: NDArray[np.float32] = getattr(output, "logits", output).float().numpy()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tiku.artefact.manifest import Manifest
 
-__all__ = ["OpenedArtefact", "cores", "open_artefact", "open_session"]
+__all__ = ["OpenedArtefact", "cores", "open_artefact", "open_session", "registered"]
 
 
 def cores() -> int:
@@ -148,7 +148,7 @@ def open_artefact(
     folder = Path(folder)
     manifest = read_manifest(folder)
     check_files(folder, manifest, hashes=check_hashes)
-    family = _known("models", manifest.family)
+    family = registered("models", manifest.family)
     session = open_session(folder, manifest, threads=threads, device=device)
     return OpenedArtefact(folder, manifest, family, family.load_processor(folder / MODEL), session)
 
@@ -157,7 +157,7 @@ def open_session(
     folder: Path, manifest: Manifest, *, threads: int | None = None, device: str = "auto"
 ) -> Session:
     """The artefact's model in its runtime, without the processor. Raises `ArtefactError`, `MissingExtra`."""
-    runtime: Runtime = _known("runtimes", manifest.runtime)
+    runtime: Runtime = registered("runtimes", manifest.runtime)
     return runtime.open(
         folder / MODEL,
         task=manifest.task,
@@ -167,7 +167,8 @@ def open_session(
     )
 
 
-def _known(group: str, name: str) -> Any:
+def registered(group: str, name: str) -> Any:
+    """The registry's entry; a name it does not hold is an `ArtefactError`."""
     try:
         return registry.get(group, name)
     except UnknownName as error:

@@ -27,11 +27,15 @@ from transformers import AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("{model}")
 model = open_model("{model}")
 tokens = tokenizer("Once upon a time")["input_ids"]
-for _ in range(16):
+given = len(tokens)
+while len(tokens) < given + 16:
     logits = forward(model, {{"input_ids": np.array([tokens], dtype=np.int64),
                              "attention_mask": np.ones((1, len(tokens)), dtype=np.int64)}})
-    tokens.append(int(logits[0, -1].argmax()))
-print(tokenizer.decode(tokens))
+    best = int(logits[0, -1].argmax())
+    if best == tokenizer.eos_token_id:
+        break
+    tokens.append(best)
+print(tokenizer.decode(tokens[given:], skip_special_tokens=True))
 """
 
 _STORED = """\

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from tiku.artefact.check import CHECK, read_reference
 from tiku.artefact.manifest import MODEL, Manifest, check_files, read_manifest
+from tiku.artefact.predictor import registered
 from tiku.artefact.readme import standalone_source
 from tiku.artefact.recipe_file import read_recipe
-from tiku.core import registry
 from tiku.core.errors import ArtefactError, BadInput, MissingExtra
 from tiku.core.runtime import Runtime
 
@@ -101,7 +101,8 @@ def _verify(folder: Path, found: dict[str, Any]) -> None:
     check_files(folder, manifest)
     found["hashes_ok"] = True
     read_recipe(folder / "recipe.yaml")
-    _require_modules(registry.get("runtimes", manifest.runtime))
+    _require_modules(registered("runtimes", manifest.runtime))
+    registered("models", manifest.family)
     source = standalone_source(manifest)
     logits = _fresh_process(folder, manifest, source)
     found["without_tiku"] = source is not None
