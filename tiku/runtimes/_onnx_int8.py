@@ -53,7 +53,8 @@ def _by_tensors(model: Any, path: Path, options: Mapping[str, Any], skipped: lis
         per_channel=options.get("per_channel", True),
         reduce_range=options.get("reduce_range", True),
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=skipped,
+        # the quantiser first rewrites Gemm as MatMul under a name of its own
+        nodes_to_exclude=[name for node in skipped for name in (node, f"{node}_MatMul")],
         extra_options={"MatMulConstBOnly": True},
     )
 

@@ -109,6 +109,7 @@ class OnnxRuntimeSession(Session):
     def __init__(self, graph: Path, *, threads: int, device: str, arena: bool) -> None:
         import onnxruntime
 
+        providers = _providers(device)
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
@@ -117,7 +118,7 @@ class OnnxRuntimeSession(Session):
         # without this the worker threads spin on after a run and slow down whatever else is measured
         settings.add_session_config_entry("session.force_spinning_stop", "1")
         try:
-            self._session = onnxruntime.InferenceSession(str(graph), settings, providers=_providers(device))
+            self._session = onnxruntime.InferenceSession(str(graph), settings, providers=providers)
         except Exception as error:  # onnxruntime raises classes of its own that share no base
             raise ArtefactError(
                 "onnxruntime cannot open this graph",

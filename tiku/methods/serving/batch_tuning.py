@@ -50,9 +50,10 @@ class BatchTuning(Method):
     def apply(self, subject: Subject, context: Context) -> Subject:
         texts = work_texts(context, self.texts)
         present = subject.serve.batch_size
+        threads = subject.serve.threads or context.protocol.threads or cores()
         within = (s for s in _SIZES if self.smallest <= s <= min(self.largest, len(texts)))
         sizes = sorted({present, *within})
-        with opened_trial(subject, context, [subject.serve.threads or cores()]) as (model,):
+        with opened_trial(subject, context, [threads]) as (model,):
             serve = model.serve
 
             def run(size: int) -> None:
