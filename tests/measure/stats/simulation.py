@@ -25,7 +25,9 @@ def coverage(draw: Draw, runs: int, seed: int) -> float:
     return held / runs
 
 
-def assert_nominal(draw: Draw, runs: int = 1_000, seed: int = 0, *, least: float = 0.93, most: float = 0.97) -> None:
+def assert_nominal(
+    draw: Draw, runs: int = 1_000, seed: int = 0, *, least: float = 0.93, most: float = 0.97
+) -> None:
     """The true coverage lies within `least … most`, up to 3.3 sigma of the simulation (1 in 1,000 a side)."""
     share = coverage(draw, runs, seed)
     low, high = binom.ppf(0.0005, runs, least) / runs, binom.ppf(0.9995, runs, most) / runs

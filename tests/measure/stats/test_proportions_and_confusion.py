@@ -33,7 +33,9 @@ def test_bounds_of_a_proportion_equal_statsmodels_and_scipy(k: int, n: int, leve
 @pytest.mark.parametrize("p", [0.01, 0.1, 0.5, 0.83])
 def test_clopper_pearson_never_covers_too_little_and_wilson_is_near_by_enumeration(p: float) -> None:
     chance = binom.pmf(range(61), 60, p)
-    exact = sum(chance[k] for k in range(61) if clopper_pearson(k, 60).low <= p <= clopper_pearson(k, 60).high)
+    exact = sum(
+        chance[k] for k in range(61) if clopper_pearson(k, 60).low <= p <= clopper_pearson(k, 60).high
+    )
     near = sum(chance[k] for k in range(61) if wilson(k, 60).low <= p <= wilson(k, 60).high)
     assert exact >= 0.95
     assert 0.92 <= near <= 0.98
@@ -80,7 +82,11 @@ SK = {
     "mcc": sk.matthews_corrcoef,
 } | {
     f"{name}_{average}": lambda y, p, f=function, a=average: f(y, p, average=a, zero_division=0)
-    for name, function in [("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)]
+    for name, function in [
+        ("precision", sk.precision_score),
+        ("recall", sk.recall_score),
+        ("f1", sk.f1_score),
+    ]
     for average in ["micro", "macro", "weighted"]
 }
 
@@ -134,7 +140,9 @@ def _truth(name: str, cells: np.ndarray) -> float:
     return SK[name](y, p)
 
 
-@pytest.mark.parametrize("name", ["f1_macro", "f1_weighted", "precision_macro", "mcc", "balanced_accuracy", "accuracy"])
+@pytest.mark.parametrize(
+    "name", ["f1_macro", "f1_weighted", "precision_macro", "mcc", "balanced_accuracy", "accuracy"]
+)
 def test_intervals_of_three_classes_cover(name: str) -> None:
     truth = _truth(name, _TRUE)
     assert_nominal(
@@ -165,7 +173,9 @@ def test_cluster_intervals_cover(name: str) -> None:
     y, p, _ = sample(np.random.default_rng(9), 200_000)
     truth = SK[name](y, p)
     assert_nominal(
-        lambda rng: (confusion_interval(name, *sample(rng, 60), replicates=500, seed=1), truth), 400, least=0.915
+        lambda rng: (confusion_interval(name, *sample(rng, 60), replicates=500, seed=1), truth),
+        400,
+        least=0.915,
     )
 
 

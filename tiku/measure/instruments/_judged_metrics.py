@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from tiku.core.measured import Measured
 from tiku.measure import stats
 from tiku.measure.instruments._judged import Judged
+from tiku.measure.instruments._judged_bootstrap import FloatArray, mean_precisions, replicated
 
-__all__ = ["BINS", "calibration", "from_labels", "mean_average_precision", "proper_scores", "ranking"]
+__all__ = ["BINS", "calibration", "from_labels", "proper_scores", "ranked_columns", "ranking"]
 
 BINS = 15
-_RANKING_REPLICATES = 500
 
 
 def from_labels(name: str, judged: Judged) -> Measured:
@@ -64,26 +64,18 @@ def ranking(judged: Judged) -> dict[str, Measured]:
     return {"auc_roc": auc, "pr_auc": _mean_precision_interval(judged)}
 
 
-def mean_average_precision(truth: NDArray[np.int64], scores_NC: NDArray[np.float64]) -> float:
-    """Plain mean over the classes that have items of the one-against-rest average precision."""
-    present = np.unique(truth)
-    return float(np.mean([stats.average_precision(truth == c, scores_NC[:, c]) for c in present]))
+def ranked_columns(judged: Judged) -> FloatArray:
+    """The scores that rank the items: of the second of two classes, else one column per class."""
+    return judged.margins[:, 1:] if judged.margins.shape[1] == 2 else judged.margins
 
 
 def _mean_precision_interval(judged: Judged) -> Measured:
     """Percentile bootstrap of the items, or of whole groups."""
-    truth, scores = judged.items.truth, judged.margins
-    rng = np.random.default_rng(judged.protocol.seed)
-    owners = np.arange(truth.size) if judged.items.groups is None else judged.items.groups
-    order = np.argsort(owners, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(owners))[:-1])
-    replicates = min(judged.protocol.bootstrap, _RANKING_REPLICATES)
-    values: list[float] = []
-    while len(values) < replicates:
-        drawn = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        if np.unique(truth[drawn]).size > 1:
-            values.append(mean_average_precision(truth[drawn], scores[drawn]))
-    value = mean_average_precision(truth, scores)
-    low, high = np.quantile(values, [0.025, 0.975])
-    name = f"macro average precision, percentile bootstrap, {replicates} replicates"
-    return Measured(value, min(float(low), value), max(float(high), value), truth.size, "1", "measured", name)
+    items, plan = judged.items, judged.protocol
+    n = items.truth.size
+    statistic = mean_precisions(items.truth, ranked_columns(judged))
+    values = replicated(statistic, n, items.groups, replicates=plan.bootstrap, seed=plan.seed)
+    value = float(statistic(np.ones((1, n)))[0])
+    low, high = (float(q) for q in np.quantile(values, [0.025, 0.975]))
+    name = f"macro average precision, percentile bootstrap, {values.size} replicates"
+    return Measured(value, min(low, value), max(high, value), n, "1", "measured", name)

@@ -77,7 +77,7 @@ class ClassificationQuality(Instrument):
                 kept = predictions_of(bench.base, items)
             base = Judged(items, kept, bench.protocol)
             metrics["flip_rate"] = _flip_rate(base, judged)
-            against = _against(base, judged)
+            against = _against(base, judged, metrics)
         details: dict[str, Any] = details_of(judged, base)
         if base is None:
             details["noise_floor"] = noise_floor(bench.candidate, items)
@@ -112,22 +112,19 @@ def _flip_rate(base: Judged, candidate: Judged) -> Measured:
     return proportion(changed, candidate.items.groups, seed=candidate.protocol.seed)
 
 
-def _against(base: Judged, candidate: Judged) -> dict[str, Comparison]:
-    from tiku.measure.instruments._judged_comparisons import (
-        compare_calibration,
-        compare_labels,
-        compare_ranking,
-        compare_scores,
-    )
+def _against(base: Judged, candidate: Judged, measured: dict[str, Measured]) -> dict[str, Comparison]:
+    from tiku.measure.instruments import _judged_comparisons as paired
+    from tiku.measure.instruments._judged_metrics import calibration
 
-    found = {name: compare_labels(_by_name(name), base, candidate) for name in _FROM_LABELS}
+    found = {name: paired.compare_labels(_by_name(name), base, candidate) for name in _FROM_LABELS}
     for name in ("log_loss", "brier"):
-        found[name] = compare_scores(_by_name(name), base, candidate)
-    for name in ("ece", "ece_width"):
-        found[name] = compare_calibration(_by_name(name), base, candidate)
+        found[name] = paired.compare_scores(_by_name(name), base, candidate)
+    for name, before in calibration(base).items():
+        both = before, measured[name]
+        found[name] = paired.compare_calibration(_by_name(name), base, candidate, both)
     if not candidate.absent_classes():
-        for name in ("auc_roc", "pr_auc"):
-            found[name] = compare_ranking(_by_name(name), base, candidate)
+        found["auc_roc"] = paired.compare_auc(_by_name("auc_roc"), base, candidate)
+        found["pr_auc"] = paired.compare_precision(_by_name("pr_auc"), base, candidate)
     return found
 
 

@@ -1,0 +1,1 @@
+"""Language models measured: perplexity, bits per byte, multiple choice by log-likelihood."""
