@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(lang: o.Lang = None, as_json: o.Json = False) -> None:
     """Show cores, instruction sets, memory, GPU, energy source, noise of an A/A run, and extras."""
-    from tiku.measure.machine import doctor as examine
+    from tiku.measure.checkup import doctor as examine
 
     language = o.language(lang)
     report = examine()

@@ -27,7 +27,7 @@ def assemble(findings: Findings, *, started: str, finished: str) -> Result:
     """The result, answers included. Writes nothing."""
     from tiku.measure.machine import environment
 
-    machine = environment()
+    machine = environment(findings.plan.threads)
     decision, reasons = _decide(findings)
     objective = findings.target.objective
     return Result(

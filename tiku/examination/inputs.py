@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tiku.core import registry
@@ -15,8 +13,9 @@ from tiku.core.family import Family
 from tiku.core.hashing import hash_of
 from tiku.core.method import Progress, silent
 from tiku.core.subject import Subject
+from tiku.data.archives import cache_folder
 
-__all__ = ["Inputs", "cache_folder", "load_inputs"]
+__all__ = ["Inputs", "load_inputs"]
 
 _EXAMPLES = 16  # inputs kept in an artefact for its own check
 _EXAMPLE_CHARACTERS = 500
@@ -51,13 +50,6 @@ class Inputs:
         """A few inputs on which an artefact can be checked later; long texts are cut short."""
         found = list(self.splits[0].calibration.inputs()[:_EXAMPLES])
         return [x[:_EXAMPLE_CHARACTERS] if isinstance(x, str) else x for x in found]
-
-
-def cache_folder() -> Path:
-    """Where samples and converted models are kept (`TIKU_CACHE`, or the user's cache folder)."""
-    import platformdirs
-
-    return Path(os.environ.get("TIKU_CACHE") or platformdirs.user_cache_dir("tiku"))
 
 
 def load_inputs(values: Mapping[str, Any], progress: Progress = silent) -> Inputs:

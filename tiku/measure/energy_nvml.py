@@ -10,7 +10,7 @@ from tiku.core.errors import CannotMeasure
 from tiku.core.text import Text
 from tiku.measure.energy import EnergySource, Joules
 
-__all__ = ["NvmlSource", "gpu_uuid"]
+__all__ = ["NvmlSource", "gpu_names", "gpu_uuid"]
 
 _LIBRARIES = ("libnvidia-ml.so.1", "nvml.dll")
 
@@ -21,6 +21,24 @@ def gpu_uuid(device: str) -> str:
 
     index = torch.device(device).index or 0
     return f"GPU-{torch.cuda.get_device_properties(index).uuid}"
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Names of the GPUs the driver shows, without torch. Raises `CannotMeasure` where no driver answers."""
+    library = _library()
+    _check(library.nvmlInit_v2(), "nvmlInit_v2")
+    count = ctypes.c_uint()
+    _check(library.nvmlDeviceGetCount_v2(ctypes.byref(count)), "nvmlDeviceGetCount_v2")
+    return tuple(_name(library, index) for index in range(count.value))
+
+
+def _name(library: ctypes.CDLL, index: int) -> str:
+    handle, text = ctypes.c_void_p(), ctypes.create_string_buffer(96)
+    _check(
+        library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)), "nvmlDeviceGetHandleByIndex_v2"
+    )
+    _check(library.nvmlDeviceGetName(handle, text, len(text)), "nvmlDeviceGetName")
+    return text.value.decode(errors="replace")
 
 
 def _library() -> ctypes.CDLL:
