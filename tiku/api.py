@@ -111,6 +111,7 @@ def _specs(data: Data, out: Path) -> tuple[str, ...]:
             "data is neither paths nor (text, label) pairs",
             got=type(items[0]).__name__,
             allowed="see the docstring",
+            next_step="give a path, sample:NAME, several of them, or a list of (text, label)",
         )
     return tuple(str(item) for item in items)
 

@@ -92,6 +92,7 @@ class OpenedArtefact:
                 "one token limit per prompt",
                 got=f"{len(limits)} for {len(prompts)} prompts",
                 allowed="equal counts",
+                next_step="give one number for all, or one per prompt",
             )
         return [
             self._continue(encoding, limit)

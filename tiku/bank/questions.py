@@ -73,7 +73,12 @@ class QuestionText:
         for section in self.sections:
             if section.key == key:
                 return section
-        raise UnknownName("a question has no section of this name", got=key, allowed=SECTION_KEYS)
+        raise UnknownName(
+            "a question has no section of this name",
+            got=key,
+            allowed=SECTION_KEYS,
+            next_step="use one of these keys",
+        )
 
 
 def load(id_or_number: str | int, language: Language = "en") -> QuestionText:
@@ -127,7 +132,12 @@ def availability(question: QuestionText, built: Collection[str]) -> Text:
 @cache
 def _catalogue(language: str) -> tuple[tuple[int, str], ...]:
     if language not in get_args(Language):
-        raise UnknownName("the bank has no texts in this language", got=language, allowed=get_args(Language))
+        raise UnknownName(
+            "the bank has no texts in this language",
+            got=language,
+            allowed=get_args(Language),
+            next_step="use one of these",
+        )
     matches = (_FILE.fullmatch(entry.name) for entry in files("tiku.bank").joinpath("questions").iterdir())
     return tuple(sorted((int(m[1]), m[2]) for m in matches if m and m[3] == language))
 

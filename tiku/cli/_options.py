@@ -145,7 +145,10 @@ def _pairs(items: list[str] | None) -> Mapping[str, str]:
         old, equals, new = item.partition("=")
         if not equals or not old or not new:
             raise BadInput(
-                "a label mapping is FROM=TO", got=item, allowed="for example --label-map 1=positive"
+                "a label mapping is FROM=TO",
+                got=item,
+                allowed="for example --label-map 1=positive",
+                next_step="write the label of the data, an equals sign, and the class",
             )
         found[old] = new
     return found
@@ -156,5 +159,7 @@ def language(wanted: str | None) -> Language:
     if wanted is None:
         return "zh" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("zh") else "en"
     if wanted not in ("en", "zh"):
-        raise BadInput("there is no such language", got=wanted, allowed="en, zh")
+        raise BadInput(
+            "there is no such language", got=wanted, allowed="en, zh", next_step="use --lang en or --lang zh"
+        )
     return "zh" if wanted == "zh" else "en"

@@ -31,7 +31,12 @@ def param(
 def build_config(kind: type[T], values: Mapping[str, Any], *, name: str) -> T:
     """Construct the dataclass from outside values. Raises `RecipeError` with what is allowed."""
     if not isinstance(values, Mapping):
-        raise RecipeError(f"the config of {name} is not a mapping", got=values, allowed="key: value pairs")
+        raise RecipeError(
+            f"the config of {name} is not a mapping",
+            got=values,
+            allowed="key: value pairs",
+            next_step="write config: {KEY: VALUE}",
+        )
     fields = {f.name: f for f in dataclasses.fields(kind) if f.init}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
@@ -59,21 +64,23 @@ def _check_value(name: str, field: dataclasses.Field[Any], value: Any) -> None:
         return
     choices, low, high = meta.get("choices"), meta.get("low"), meta.get("high")
     if choices is not None and value not in choices:
-        raise RecipeError(
-            f"{name}.{field.name} is not one of its choices", got=value, allowed=map(str, choices)
-        )
+        raise _unfit(f"{name}.{field.name} is not one of its choices", value, ", ".join(map(str, choices)))
     numeric = low is not None or high is not None
     if numeric and (
         isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
     ):
-        raise RecipeError(f"{name}.{field.name} must be a number", got=value, allowed=_span(low, high))
+        raise _unfit(f"{name}.{field.name} must be a number", value, _span(low, high))
     if numeric and isinstance(default, int) and not isinstance(default, bool) and not isinstance(value, int):
-        raise RecipeError(f"{name}.{field.name} must be a whole number", got=value, allowed=_span(low, high))
+        raise _unfit(f"{name}.{field.name} must be a whole number", value, _span(low, high))
     if isinstance(default, bool | str) and choices is None and not isinstance(value, type(default)):
         kind = "true or false" if isinstance(default, bool) else "text"
-        raise RecipeError(f"{name}.{field.name} must be {kind}", got=value, allowed=kind)
+        raise _unfit(f"{name}.{field.name} must be {kind}", value, kind)
     if (low is not None and value < low) or (high is not None and value > high):
-        raise RecipeError(f"{name}.{field.name} is out of range", got=value, allowed=_span(low, high))
+        raise _unfit(f"{name}.{field.name} is out of range", value, _span(low, high))
+
+
+def _unfit(what: str, value: Any, allowed: str) -> RecipeError:
+    return RecipeError(what, got=value, allowed=allowed, next_step="correct this value, or leave it out")
 
 
 def _span(low: float | None, high: float | None) -> str:

@@ -35,15 +35,18 @@ __all__ = [
     "TikuError",
     "TooNoisy",
     "UnknownName",
+    "printable",
 ]
 
 _SHOWN = 200  # a message quotes at most this many characters of what it was given
+_LISTED = 1200  # and of what is allowed: thousands of column names help nobody
 
 
 class TikuError(Exception):
     """An error with the four parts a reader can act on.
 
-    Parameters: `what` went wrong, the value it `got`, what is `allowed`, and the `next_step`.
+    Parameters: `what` went wrong, the value it `got`, what is `allowed`, and the `next_step`. Each is
+    kept as one printable line: file names and column names may hold anything, also terminal codes.
     """
 
     exit_code = 3
@@ -56,11 +59,12 @@ class TikuError(Exception):
         allowed: str | Iterable[str] | None = None,
         next_step: str | None = None,
     ) -> None:
-        self.what = what
-        self.got = None if got is None else _shorten(str(got))
-        self.allowed = allowed if allowed is None or isinstance(allowed, str) else ", ".join(allowed)
-        self.next_step = next_step
-        super().__init__(what)
+        listed = allowed if allowed is None or isinstance(allowed, str) else ", ".join(allowed)
+        self.what = printable(what)
+        self.got = None if got is None else _shorten(str(got), _SHOWN)
+        self.allowed = None if listed is None else _shorten(listed, _LISTED)
+        self.next_step = None if next_step is None else printable(next_step)
+        super().__init__(self.what)
 
     def parts(self) -> dict[str, str]:
         """The parts that are set, by name, in reading order."""
@@ -80,9 +84,14 @@ def _rebuild(
     return kind(what, got=got, allowed=allowed, next_step=next_step)
 
 
-def _shorten(text: str) -> str:
-    printable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: _SHOWN + 1])
-    return printable if len(text) <= _SHOWN else printable[:_SHOWN] + "…"
+def printable(text: str) -> str:
+    """The text on one line, every character that a terminal would obey or cannot show escaped."""
+    kept = "\u3000"  # the space of Chinese text
+    return "".join(c if c.isprintable() or c == kept else repr(c)[1:-1] for c in text)
+
+
+def _shorten(text: str, most: int) -> str:
+    return printable(text) if len(text) <= most else printable(text[: most + 1])[:most] + "…"
 
 
 class BadInput(TikuError):

@@ -15,6 +15,10 @@ from tiku.core.method import STAGES, Method
 __all__ = ["Recipe", "Step"]
 
 
+_STEP = "NAME, or {method: NAME, config: {…}}"
+_STEPS = f"steps: a list, each one {_STEP}"
+
+
 @dataclass(frozen=True)
 class Step:
     """A method's name and the config values that differ from nothing: all of them, resolved."""
@@ -52,7 +56,10 @@ class Recipe:
         items = value.get("steps") if isinstance(value, Mapping) else value
         if not isinstance(items, list):
             raise RecipeError(
-                "a recipe is a list of steps", got=value, allowed="- method: NAME\n  config: {…}"
+                "a recipe is a list of steps",
+                got=value,
+                allowed=_STEPS,
+                next_step="write one step per line, each beginning with a dash",
             )
         return cls.of(*(_parse_step(item).build() for item in items))
 
@@ -76,11 +83,16 @@ def _parse_step(item: Any) -> Step:
     if isinstance(item, str):
         return Step(item, {})
     if not isinstance(item, Mapping) or not isinstance(item.get("method"), str):
-        raise RecipeError("a step names its method", got=item, allowed="NAME, or {method: NAME, config: {…}}")
+        raise RecipeError(
+            "a step names its method", got=item, allowed=_STEP, next_step="write it as {method: NAME}"
+        )
     unknown = set(item) - {"method", "config"}
     if unknown:
         raise RecipeError(
-            "a step has only two keys", got=", ".join(map(str, unknown)), allowed="method, config"
+            "a step has only two keys",
+            got=", ".join(map(str, unknown)),
+            allowed="method, config",
+            next_step="put the method's parameters under config",
         )
     return Step(item["method"], item.get("config") or {})
 
@@ -93,6 +105,7 @@ def _refuse_doubles(methods: list[Method]) -> None:
             raise RecipeError(
                 "these two methods exclude each other",
                 got=f"{taken[key]}, {method.name}",
+                allowed="one method of each kind",
                 next_step="keep one of them",
             )
         taken[key] = method.name

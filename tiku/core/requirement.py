@@ -79,11 +79,19 @@ def parse_requirement(text: str, metrics: Mapping[str, Metric]) -> Requirement:
     """Parse one requirement. Raises `RequirementError`, `UnknownName`."""
     match = _SHAPE.match(text)
     if not match:
-        raise RequirementError("this is not a requirement", got=text, allowed=_ALLOWED)
+        raise RequirementError(
+            "this is not a requirement",
+            got=text,
+            allowed=_ALLOWED,
+            next_step="write metric, operator and value, in quotes (the shell takes a bare > for itself)",
+        )
     name, op, value = match[1], _OPS.get(match[2], match[2]), match[3]
     if op not in (">=", "<=", ">", "<"):
         raise RequirementError(
-            "a measurement has an interval: equality cannot be required", got=op, allowed=">=, <=, >, <"
+            "a measurement has an interval: equality cannot be required",
+            got=op,
+            allowed=">=, <=, >, <",
+            next_step="say on which side the value is good enough",
         )
     metric = find_metric(name, metrics)
     factor, offset = _parse_value(value, metric)
@@ -96,7 +104,10 @@ def _parse_value(value: str, metric: Metric) -> tuple[float, float]:
         factor = parse_quantity(match[1] or match[2])[0]
         if factor <= 0:
             raise RequirementError(
-                "the factor before base must be positive", got=value, allowed="0.98 * base"
+                "the factor before base must be positive",
+                got=value,
+                allowed="0.98 * base",
+                next_step="write base - 1 pt for a difference",
             )
         return factor, 0.0
     if match := _OFFSET.match(value):
@@ -105,7 +116,10 @@ def _parse_value(value: str, metric: Metric) -> tuple[float, float]:
         return 1.0, _in_unit_of(metric, match[2]) * (1.0 if match[1] == "+" else -1.0)
     if "base" in value:
         raise RequirementError(
-            "this use of base is not understood", got=value, allowed="base, 0.98 * base, base - 1 pt"
+            "this use of base is not understood",
+            got=value,
+            allowed="base, 0.98 * base, base - 1 pt",
+            next_step="write it in one of these three forms",
         )
     return 0.0, _in_unit_of(metric, value)
 

@@ -82,7 +82,11 @@ class Session(ABC):
         """
         from tiku.core.errors import CannotMeasure
 
-        raise CannotMeasure("this runtime keeps no key/value cache", got=self.runtime)
+        raise CannotMeasure(
+            "this runtime keeps no key/value cache",
+            got=self.runtime,
+            next_step="generate with a runtime that does, such as torch",
+        )
 
     def close(self) -> None:  # noqa: B027 - most sessions hold nothing that needs freeing
         """Free what the session holds; a closed session is not used again."""

@@ -40,7 +40,10 @@ def parse_quantity(text: str) -> tuple[float, str]:
     match = _NUMBER.match(text)
     if not match or not math.isfinite(float(match[1])):
         raise RequirementError(
-            "this is not a number with a unit", got=text, allowed="for example 0.9, 20 ms, 200 MB, 1 kJ, 2 pt"
+            "this is not a number with a unit",
+            got=text,
+            allowed="for example 0.9, 20 ms, 200 MB, 1 kJ, 2 pt",
+            next_step="write the number first, then its unit",
         )
     number, unit = float(match[1]), match[2] or "1"
     if unit not in _UNITS:

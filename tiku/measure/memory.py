@@ -50,7 +50,7 @@ def _status(field: str) -> int:
     for line in _STATUS.read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
-    raise CannotMeasure(f"{_STATUS} has no field {field}", next_step="report this kernel")
+    raise CannotMeasure(f"{_STATUS} has no field {field}", next_step="report this kernel", got=_STATUS)
 
 
 def resident_bytes() -> int:

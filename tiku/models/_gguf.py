@@ -77,7 +77,7 @@ def _read(path: Path) -> Any:
         from gguf import GGUFReader
     except ImportError as error:
         raise MissingExtra(
-            "reading GGUF files needs the package gguf", next_step="pip install gguf"
+            "reading GGUF files needs the package gguf", next_step="pip install gguf", got=path.name
         ) from error
     try:
         reader = GGUFReader(path)

@@ -22,6 +22,7 @@ __all__ = ["CheckOutcome", "Gate", "Line", "check", "print_outcome", "read_gate"
 
 _KEYS = ("require", "questions", "decision")
 _DECISIONS = ("ship", "any")
+_EXAMPLE = '[gate], and below it require = ["accuracy >= 0.9"]'
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,25 @@ def read_gate(path: Path) -> Gate:
         values = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise BadInput(
-            "the gate file cannot be read", got=f"{path}: {error.strerror}", allowed="a TOML file"
+            "the gate file cannot be read",
+            got=f"{path}: {error.strerror}",
+            allowed="a TOML file",
+            next_step="check the path",
         ) from error
     except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError are ValueErrors
-        raise BadInput("the gate file is not valid TOML", got=f"{path}: {error}") from error
+        raise BadInput(
+            "the gate file is not valid TOML",
+            got=f"{path}: {error}",
+            allowed=_EXAMPLE,
+            next_step="correct this line",
+        ) from error
     table = values.get("gate")
     if not isinstance(table, dict):
         raise BadInput(
-            "the gate file has no [gate] table", got=", ".join(values) or "nothing", allowed="[gate]"
+            "the gate file has no [gate] table",
+            got=", ".join(values) or "nothing",
+            allowed="[gate]",
+            next_step=f"write it like this: {_EXAMPLE}",
         )
     return _gate(table)
 
@@ -159,14 +171,24 @@ def _gate(table: Mapping[str, Any]) -> Gate:
             )
     decision = table.get("decision", "ship")
     if decision not in _DECISIONS:
-        raise BadInput("decision is not one of its choices", got=decision, allowed=_DECISIONS)
+        raise BadInput(
+            "decision is not one of its choices",
+            got=decision,
+            allowed=_DECISIONS,
+            next_step="choose one of these",
+        )
     return Gate(_words(table, "require"), _words(table, "questions"), decision)
 
 
 def _words(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
     values = table.get(key, [])
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise BadInput(f"{key} is not a list of texts", got=values, allowed=f'{key} = ["…"]')
+        raise BadInput(
+            f"{key} is not a list of texts",
+            got=values,
+            allowed=f'{key} = ["…"]',
+            next_step="put the texts in quotes, in square brackets",
+        )
     return tuple(values)
 
 

@@ -119,7 +119,10 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ArtefactError(
-                "a result holds only finite numbers", got=value, allowed="finite numbers or null"
+                "a result holds only finite numbers",
+                got=value,
+                allowed="finite numbers or null",
+                next_step=_NEXT,
             )
         return value
     if isinstance(value, Path):
@@ -128,6 +131,7 @@ def _scalar(value: Any) -> Any:
         "a result holds only JSON values",
         got=f"{type(value).__name__}: {value}",
         allowed="null, true, false, numbers, text, lists and objects",
+        next_step=_NEXT,
     )
 
 

@@ -164,7 +164,11 @@ class TorchSession(Session):
         import torch
 
         if not getattr(getattr(self.module, "config", None), "use_cache", False):
-            raise CannotMeasure("this model keeps no key/value cache", got=type(self.module).__name__)
+            raise CannotMeasure(
+                "this model keeps no key/value cache",
+                got=type(self.module).__name__,
+                next_step="set use_cache in config.json, or choose a model that can",
+            )
         self._set_threads()
         keep = {self._last_only: 1} if last_only and self._last_only else {}
         with torch.inference_mode():

@@ -40,7 +40,9 @@ def prose_of(bench: Workbench) -> str:
             if bench.candidate.task in data.tasks and hasattr(data, name):
                 return "\n\n".join(getattr(data, name))
     raise CannotMeasure(
-        "there is no text to prompt the model with", next_step="give prose or questions as data"
+        "there is no text to prompt the model with",
+        next_step="give prose or questions as data",
+        got=bench.candidate.task,
     )
 
 

@@ -91,7 +91,9 @@ def judged_items(bench: Workbench) -> Items:
     """The split's items, or `protocol.max_items` of them drawn by the protocol's seed."""
     data = classified(bench)
     if data is None:
-        raise CannotMeasure("there is no labelled data", got=bench.candidate.task)
+        raise CannotMeasure(
+            "there is no labelled data", got=bench.candidate.task, next_step="give data with labels"
+        )
     limit = bench.protocol.max_items
     if limit is not None and len(data) > limit:
         drawn = np.random.default_rng(bench.protocol.seed).choice(len(data), limit, replace=False)

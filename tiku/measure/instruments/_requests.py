@@ -50,7 +50,9 @@ def requests_of(bench: Workbench) -> Sequence[Any]:
     """The inputs requests are drawn from. Raises `CannotMeasure` when there are none."""
     data = classified(bench)
     if data is None:
-        raise CannotMeasure("there are no requests to time", got=bench.candidate.task)
+        raise CannotMeasure(
+            "there are no requests to time", got=bench.candidate.task, next_step="give data with labels"
+        )
     return data.inputs()
 
 

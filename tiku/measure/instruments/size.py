@@ -92,7 +92,11 @@ def safetensors_parameters(path: Path) -> int:
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         return sum(math.prod(t["shape"]) for t in tensors if t["dtype"] in _FLOATING)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CannotMeasure("this is not a safetensors file", got=f"{path.name}: {error}") from error
+        raise CannotMeasure(
+            "this is not a safetensors file",
+            got=f"{path.name}: {error}",
+            next_step="build the artefact again",
+        ) from error
 
 
 def _exact_ratio(metric: Metric, base: float, value: float) -> Comparison:

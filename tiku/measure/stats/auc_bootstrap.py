@@ -93,7 +93,11 @@ def auc_roc_replicates(
         found.append(_replicate(parts, min(size, missing), rng))
         missing -= found[-1].size
         if len(found) > 100 * (1 + replicates // size):
-            raise CannotMeasure("almost no resample holds both classes", next_step="use auc_roc_interval")
+            raise CannotMeasure(
+                "almost no resample holds both classes",
+                next_step="use auc_roc_interval",
+                got=f"{len(found)} draws",
+            )
     return np.concatenate(found)
 
 

@@ -42,7 +42,12 @@ def _class_columns(
             next_step="use a split that holds every class",
         )
     if known.size < 2:
-        raise DataError("labels hold one class only", got=list(known), allowed="2 or more classes")
+        raise DataError(
+            "labels hold one class only",
+            got=list(known),
+            allowed="2 or more classes",
+            next_step="use a split that holds more classes",
+        )
     return labels, table, known
 
 

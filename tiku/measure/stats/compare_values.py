@@ -47,7 +47,12 @@ def compare_means(
     codes, alpha = group_codes(groups, a.size), check_level(level)
     kind = "paired t" if codes is None else "paired t, groups"
     if a.size < 2:
-        raise DataError("a comparison needs two items or more", got="1 item", allowed="2 or more")
+        raise DataError(
+            "a comparison needs two items or more",
+            got="1 item",
+            allowed="2 or more",
+            next_step="compare on more items",
+        )
     if metric.scale == "ratio":
         effect_of(metric, a.mean(), b.mean())
         ratio, se, degrees = ratio_error(b, a, codes)
@@ -74,7 +79,12 @@ def compare_auc(
     effect, se, n = auc_difference(y, base, candidate, groups)
     half = float(-ndtri(check_level(level) / 2)) * se
     if metric.scale != "difference":
-        raise DataError("AUC are compared by difference", got=f"scale {metric.scale}", allowed="difference")
+        raise DataError(
+            "AUC are compared by difference",
+            got=f"scale {metric.scale}",
+            allowed="difference",
+            next_step="use a metric of this scale",
+        )
     if se == 0:
         half = 1 - (check_level(level) / 2) ** (1 / n)
     first = auc_roc(y, base)

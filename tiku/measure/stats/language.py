@@ -60,7 +60,12 @@ def perplexity(
     """
     value, half, n = _nats_per_unit(nll, tokens, groups, "tokens", check_level(level))
     if value + (half or 0) > 700:
-        raise DataError("the perplexity overflows", got=f"{value:g} nats per token", allowed="under 700")
+        raise DataError(
+            "the perplexity overflows",
+            got=f"{value:g} nats per token",
+            allowed="under 700",
+            next_step="check that model and tokenizer belong together",
+        )
     name = "perplexity, ratio of document sums, delta method"
     if half is None:
         return Measured(math.exp(value), None, None, n, "1", "measured", f"{name}: one document, no interval")

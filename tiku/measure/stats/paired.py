@@ -187,7 +187,12 @@ def holm(p_values: ArrayLike) -> FloatArray:
     """P-values adjusted for their number (Holm 1979), shape (m,), in the order given."""
     p = as_floats(p_values, "p-values")
     if p.min() < 0 or p.max() > 1:
-        raise DataError("p-values must lie in [0, 1]", got=f"{p.min():g} … {p.max():g}", allowed="0 to 1")
+        raise DataError(
+            "p-values must lie in [0, 1]",
+            got=f"{p.min():g} … {p.max():g}",
+            allowed="0 to 1",
+            next_step="pass p-values, not test statistics",
+        )
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
     adjusted = np.empty(p.size)

@@ -15,7 +15,12 @@ __all__ = ["detectable_effect", "detectable_paired_accuracy", "items_for_effect"
 def _quantiles(power: float, level: float) -> tuple[float, float]:
     alpha = check_level(level)
     if not alpha / 2 < power < 1:
-        raise DataError("power is out of range", got=power, allowed="between 0 and 1, such as 0.8")
+        raise DataError(
+            "power is out of range",
+            got=power,
+            allowed="between 0 and 1, such as 0.8",
+            next_step="pass the probability of finding the effect",
+        )
     return float(-ndtri(alpha / 2)), float(ndtri(power))
 
 
@@ -32,7 +37,12 @@ def _check_effect(effect: float, most: float, name: str) -> None:
 def detectable_effect(se: float, *, power: float = 0.8, level: float = 0.95) -> float:
     """The true effect that a two-sided test with standard error `se` finds with probability `power`."""
     if not se >= 0:
-        raise DataError("a standard error is not negative", got=se, allowed="0 or more")
+        raise DataError(
+            "a standard error is not negative",
+            got=se,
+            allowed="0 or more",
+            next_step="pass the standard error of the difference",
+        )
     return sum(_quantiles(power, level)) * se
 
 
@@ -40,7 +50,12 @@ def items_for_effect(sd: float, effect: float, *, power: float = 0.8, level: flo
     """Items for a paired mean: `sd` is that of the per-item differences."""
     _check_effect(effect, math.inf, "any size")
     if not sd >= 0:
-        raise DataError("a standard deviation is not negative", got=sd, allowed="0 or more")
+        raise DataError(
+            "a standard deviation is not negative",
+            got=sd,
+            allowed="0 or more",
+            next_step="pass the standard deviation of the differences",
+        )
     return max(2, math.ceil((sum(_quantiles(power, level)) * sd / effect) ** 2))
 
 

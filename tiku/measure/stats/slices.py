@@ -91,7 +91,12 @@ def slice_accuracy(
     """Accuracy per slice (Wilson). `correct` (n,) 0/1, `names` (n,)."""
     truth, slices = as_binary(correct, "correct"), np.asarray(names)
     if slices.ndim != 1:
-        raise DataError("slices must have one dimension", got=f"shape {slices.shape}", allowed="shape (n,)")
+        raise DataError(
+            "slices must have one dimension",
+            got=f"shape {slices.shape}",
+            allowed="shape (n,)",
+            next_step="pass one name per item",
+        )
     same_length({"correct": truth, "slices": slices})
 
     def measure(part: IntArray, at: float) -> Measured:

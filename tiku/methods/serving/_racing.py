@@ -96,7 +96,9 @@ def work_texts(context: Context, count: int) -> list[Any]:
     texts = list(context.splits[0].calibration.inputs()[:count])
     if not texts:
         raise CannotMeasure(
-            "serving is tuned on calibration examples, and there are none", next_step="give more data"
+            "serving is tuned on calibration examples, and there are none",
+            next_step="give more data",
+            got="0 calibration examples",
         )
     return texts
 
