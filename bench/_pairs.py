@@ -71,7 +71,8 @@ def machine() -> str:
     except OSError:
         pass
     limit = os.environ.get("OMP_NUM_THREADS", "not limited")
-    return f"{model}, {os.cpu_count()} cores, threads {limit}, {platform.system()}, Python {platform.python_version()}"
+    system = f"{platform.system()}, Python {platform.python_version()}"
+    return f"{model}, {os.cpu_count()} cores, threads {limit}, {system}"
 
 
 def _timed(work: Callable[[], Ours]) -> tuple[float, Ours]:

@@ -86,10 +86,9 @@ def _bootstrap(n: int, pairs: int) -> Row:
         low, high = chi2.ppf([0.0005, 0.9995], freedom) / freedom
         if not low < ratio < high:
             raise AssertionError(f"variances of the replicates differ: ratio {ratio}")
-        return (
-            f"standard deviation of replicates {np.std(ours, ddof=1):.3e} ({len(ours)} of ours),"
-            f" {np.std(peer, ddof=1):.3e} ({len(peer)} of the peer); means differ by {np.mean(ours) - np.mean(peer):.1e}"
-        )
+        spread = [f"{np.std(part, ddof=1):.3e} ({len(part)})" for part in (ours, peer)]
+        away = np.mean(ours) - np.mean(peer)
+        return f"standard deviation of replicates: ours {spread[0]}, peer {spread[1]}; means differ by {away:.1e}"
 
     return alternate(
         f"bootstrap of AUROC, {_REPLICATES:,} replicates, {n:,} float32 scores"
