@@ -88,7 +88,7 @@ def _bootstrap(n: int, pairs: int) -> Row:
             raise AssertionError(f"variances of the replicates differ: ratio {ratio}")
         spread = [f"{np.std(part, ddof=1):.3e} ({len(part)})" for part in (ours, peer)]
         away = np.mean(ours) - np.mean(peer)
-        return f"standard deviation of replicates: ours {spread[0]}, peer {spread[1]}; means differ by {away:.1e}"
+        return f"spread of replicates: ours {spread[0]}, peer {spread[1]}; means differ by {away:.1e}"
 
     return alternate(
         f"bootstrap of AUROC, {_REPLICATES:,} replicates, {n:,} float32 scores"
