@@ -45,14 +45,18 @@ class MethodQuestion(Question):
 
     def _alone_and_built(self, candidate: Method, runtimes: Sequence[Method], rank: int) -> list[Proposal]:
         """The method on the default runtime; for a compression also on each other runtime, since
-        a number format pays only where the runtime multiplies in it."""
-        alone = Proposal(Recipe.of(candidate), self.id, priority=_PRIORITY[candidate.stage] - 0.1 * rank)
+        a number format pays only where the runtime multiplies in it. Those come right after the
+        runtime itself; what is slow to build comes last."""
+        promise = 0.0 if candidate.slow else _PRIORITY[candidate.stage]
+        alone = Proposal(Recipe.of(candidate), self.id, priority=promise - 0.1 * rank)
         if candidate.stage != "compress":
             return [alone]
         built = [
-            replace(alone, recipe=Recipe.of(candidate, runtime), priority=alone.priority - 0.01)
+            replace(
+                alone, recipe=Recipe.of(candidate, runtime), priority=_PRIORITY["compile"] - 0.01 - 0.1 * rank
+            )
             for runtime in runtimes
-            if _stand_together(candidate, runtime)
+            if not runtime.slow and _stand_together(candidate, runtime)
         ]
         return [*built, alone]
 

@@ -21,7 +21,7 @@ class OnnxRuntimeMethod(Method):
 
     name: ClassVar[str] = "onnxruntime"
     stage: ClassVar[Stage] = "compile"
-    questions: ClassVar[tuple[str, ...]] = ("inference",)
+    questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("ONNX Runtime", "ONNX Runtime")
     source: ClassVar[str] = "ONNX Runtime documentation, Graph Optimizations in ONNX Runtime"
     extra: ClassVar[str | None] = "onnx"

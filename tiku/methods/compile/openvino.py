@@ -21,7 +21,7 @@ class OpenVinoMethod(Method):
 
     name: ClassVar[str] = "openvino"
     stage: ClassVar[Stage] = "compile"
-    questions: ClassVar[tuple[str, ...]] = ("inference",)
+    questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("OpenVINO", "OpenVINO")
     source: ClassVar[str] = "OpenVINO documentation, CPU Device; High-level Performance Hints"
     extra: ClassVar[str | None] = "openvino"

@@ -30,6 +30,7 @@ class TorchCompileMethod(Method):
     source: ClassVar[str] = "Ansel et al. 2024, PyTorch 2 (ASPLOS)"
     tasks: ClassVar[frozenset[str]] = frozenset({"text-classification"})
     slot: ClassVar[str | None] = "runtime"
+    slow: ClassVar[bool] = True  # each process that opens it compiles for half a minute
 
     mode: str = param(
         "default",
@@ -56,7 +57,6 @@ class TorchCompileMethod(Method):
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
-        # each process that opens it compiles for half a minute: more than a quick exam can spend
         return () if situation.budget == "quick" else (cls(),)
 
 
