@@ -23,16 +23,16 @@ _WORTH_SHARING = 8  # tokens; a shorter prefix costs more in bookkeeping than it
 @dataclass(frozen=True)
 class Pack:
     """One forward pass. `depth_T` counts from the end of the shared prefix; `sees_TT[i, j]` says that
-    node i attends to node j; `rows_S` is the node whose logits predict `targets_S`, for request
-    `owners_S`. `chain` marks a pack that is a single plain sequence."""
+    node i attends to node j (None: a single plain sequence, each node sees all before it); `rows_S` is
+    the node whose logits predict `targets_S`, and `slots_S` the place of that score among the tokens of
+    all continuations, request after request."""
 
     tokens_T: NDArray[np.int64]
     depth_T: NDArray[np.int64]
-    sees_TT: NDArray[np.bool_]
+    sees_TT: NDArray[np.bool_] | None
     rows_S: NDArray[np.int64]
     targets_S: NDArray[np.int64]
-    owners_S: NDArray[np.int64]
-    chain: bool
+    slots_S: NDArray[np.int64]
 
 
 def shared_prefix(requests: Sequence[Request]) -> int:
@@ -54,12 +54,13 @@ def pack(requests: Sequence[Request], shared: int, budget: int) -> list[Pack]:
     """
     packs: list[Pack] = []
     tree = _Tree(shared)
-    for owner in sorted(range(len(requests)), key=lambda i: requests[i].sequence):
-        request = requests[owner]
+    slots = np.cumsum([0, *(len(r.continuation) for r in requests)])
+    for i in sorted(range(len(requests)), key=lambda i: requests[i].sequence):
+        request = requests[i]
         if tree.tokens and len(tree.tokens) + tree.new_nodes(request) > budget:
             packs.append(tree.finish())
             tree = _Tree(shared)
-        tree.add(owner, request)
+        tree.add(request, int(slots[i]))
     return [*packs, tree.finish()] if tree.tokens else packs
 
 
@@ -68,7 +69,7 @@ class _Tree:
     shared: int
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
-    scored: list[tuple[int, int, int]] = field(default_factory=list)  # row, target, owner
+    scored: list[tuple[int, int, int]] = field(default_factory=list)  # row, target, slot
     children: dict[tuple[int, int], int] = field(default_factory=dict)  # (parent, token) -> node
 
     def new_nodes(self, request: Request) -> int:
@@ -81,14 +82,15 @@ class _Tree:
             node = found
         return 0
 
-    def add(self, owner: int, request: Request) -> None:
+    def add(self, request: Request, slot: int) -> None:
         fed = request.sequence[self.shared : -1]
         first_row = len(request.context) - self.shared - 1
         node = -1
         for step, token in enumerate(fed):
             node = self._child(node, token)
             if step >= first_row:
-                self.scored.append((node, request.continuation[step - first_row], owner))
+                at = step - first_row
+                self.scored.append((node, request.continuation[at], slot + at))
 
     def _child(self, parent: int, token: int) -> int:
         node = self.children.setdefault((parent, token), len(self.tokens))
@@ -98,13 +100,13 @@ class _Tree:
         return node
 
     def finish(self) -> Pack:
-        count = len(self.tokens)
-        sees = np.eye(count, dtype=np.bool_)
-        depth = np.zeros(count, dtype=np.int64)
+        rows, targets, slots = np.array(self.scored, dtype=np.int64).T
+        tokens, count = np.array(self.tokens, dtype=np.int64), len(self.tokens)
+        if self.parents == list(range(-1, count - 1)):
+            return Pack(tokens, np.arange(count), None, rows, targets, slots)
+        sees, depth = np.eye(count, dtype=np.bool_), np.zeros(count, dtype=np.int64)
         for node, parent in enumerate(self.parents):  # a parent stands before its children
             if parent >= 0:
                 sees[node] |= sees[parent]
                 depth[node] = depth[parent] + 1
-        rows, targets, owners = np.array(self.scored, dtype=np.int64).T
-        chain = self.parents == list(range(-1, count - 1))
-        return Pack(np.array(self.tokens, dtype=np.int64), depth, sees, rows, targets, owners, chain)
+        return Pack(tokens, depth, sees, rows, targets, slots)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 from tiku.core.errors import DataError
@@ -122,5 +121,5 @@ def _common(a: Sequence[int], b: Sequence[int]) -> int:
 def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     filled = [text for text in texts if text]  # some tokenizers refuse the empty text
     encoded = tokenizer(filled, add_special_tokens=False, verbose=False)["input_ids"] if filled else []
-    ids = chain(encoded)
+    ids = iter(encoded)
     return [list(next(ids)) if text else [] for text in texts]

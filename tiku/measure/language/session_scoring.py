@@ -15,17 +15,16 @@ from tiku.core.subject import Session
 from tiku.measure.language.packing import shared_prefix
 from tiku.measure.language.requests import Request
 
-__all__ = ["cached", "plain"]
+__all__ = ["TokenScores", "cached", "plain"]
 
-_Found = tuple[NDArray[np.float64], NDArray[np.bool_]]
+TokenScores = tuple[NDArray[np.float64], NDArray[np.bool_]]  # (log-probability, most likely one) per token
 
 
 def plain(
     session: Session, requests: Sequence[Request], pad: int, batch_tokens: int, progress: Progress
-) -> _Found:
+) -> TokenScores:
     """Whole sequences through `run`, right-padded, at most `batch_tokens` padded tokens at once."""
-    values, greedy = np.zeros(len(requests)), np.zeros(len(requests), dtype=np.bool_)
-    done = 0
+    found: dict[int, TokenScores] = {}
     for batch in _batches(requests, batch_tokens):
         fed = [requests[i].sequence[:-1] for i in batch]
         width = max(map(len, fed))
@@ -36,14 +35,12 @@ def plain(
         logits_BTV = session.run({"input_ids": tokens_BT, "attention_mask": mask_BT})
         for row, i in enumerate(batch):
             start = len(requests[i].context) - 1
-            scored_SV = logits_BTV[row, start : len(fed[row])]
-            values[i], greedy[i] = _of(scored_SV, requests[i].continuation)
-        done += len(batch)
-        progress(done, len(requests), "log-likelihoods")
-    return values, greedy
+            found[i] = _of(logits_BTV[row, start : len(fed[row])], requests[i].continuation)
+        progress(len(found), len(requests), "log-likelihoods")
+    return _in_order(found)
 
 
-def cached(session: Session, requests: Sequence[Request], progress: Progress) -> _Found | str:
+def cached(session: Session, requests: Sequence[Request], progress: Progress) -> TokenScores | str:
     """Prefix once, each context once, continuations after copies of its cache; or why not."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, request in enumerate(requests):
@@ -55,7 +52,12 @@ def cached(session: Session, requests: Sequence[Request], progress: Progress) ->
         return _through_caches(session, requests, groups, shared, progress)
     except CannotMeasure as error:
         return error.what
-    except (TypeError, NotImplementedError, copy.Error, RuntimeError) as error:  # a cache that cannot be copied
+    except (
+        TypeError,
+        NotImplementedError,
+        copy.Error,
+        RuntimeError,
+    ) as error:  # a cache that cannot be copied
         return f"the cache cannot be copied ({type(error).__name__}: {error})"
 
 
@@ -65,8 +67,8 @@ def _through_caches(
     groups: dict[tuple[int, ...], list[int]],
     shared: int,
     progress: Progress,
-) -> _Found:
-    values, greedy = np.zeros(len(requests)), np.zeros(len(requests), dtype=np.bool_)
+) -> TokenScores:
+    found: dict[int, TokenScores] = {}
     trunk = session.extend(_row(requests[0].context[:shared]), last_only=True)[1] if shared else None
     for number, (context, members) in enumerate(groups.items()):
         after_1V, stem = _extend(session, context[shared:], trunk, last_only=True)
@@ -75,9 +77,9 @@ def _through_caches(
             rows = [after_1V]
             if len(answer) > 1:
                 rows.append(_extend(session, answer[:-1], stem)[0])
-            values[i], greedy[i] = _of(np.concatenate(rows), answer)
+            found[i] = _of(np.concatenate(rows), answer)
         progress(number + 1, len(groups), "log-likelihoods")
-    return values, greedy
+    return _in_order(found)
 
 
 def _extend(
@@ -92,13 +94,17 @@ def _row(tokens: Sequence[int]) -> NDArray[np.int64]:
     return np.array([tokens], dtype=np.int64)
 
 
-def _of(logits_SV: NDArray[np.float32], targets: Sequence[int]) -> tuple[float, bool]:
-    """(sum of the targets' log-probabilities, whether each is the most likely token)."""
+def _of(logits_SV: NDArray[np.float32], targets: Sequence[int]) -> TokenScores:
     chosen_S = logits_SV[np.arange(len(targets)), list(targets)]
     peak_S = logits_SV.max(axis=1)
     total_S = np.exp(logits_SV - peak_S[:, None]).sum(axis=1, dtype=np.float64)
-    nats = (chosen_S.astype(np.float64) - peak_S - np.log(total_S)).sum()
-    return float(nats), bool((chosen_S == peak_S).all())
+    nats_S = chosen_S.astype(np.float64) - peak_S - np.log(total_S)
+    return nats_S, logits_SV.argmax(axis=1) == np.asarray(targets)
+
+
+def _in_order(found: dict[int, TokenScores]) -> TokenScores:
+    nats, greedy = zip(*(found[i] for i in range(len(found))), strict=True)
+    return np.concatenate(nats), np.concatenate(greedy)
 
 
 def _batches(requests: Sequence[Request], batch_tokens: int) -> Iterator[list[int]]:

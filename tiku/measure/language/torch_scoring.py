@@ -16,6 +16,7 @@ from tiku.core.method import Progress
 from tiku.core.subject import Session
 from tiku.measure.language.packing import Pack, pack, shared_prefix
 from tiku.measure.language.requests import Request
+from tiku.measure.language.session_scoring import TokenScores
 
 if TYPE_CHECKING:
     import torch
@@ -27,43 +28,51 @@ _NEEDED = ("attention_mask", "position_ids", "past_key_values", "logits_to_keep"
 
 def packed(
     session: Session, requests: Sequence[Request], tokens_per_pass: int, progress: Progress
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | str:
-    """Scores of all requests, or why this session cannot pack."""
+) -> TokenScores | str:
+    """Scores of all tokens, or why this session cannot pack."""
     import torch
 
     module = getattr(session, "module", None)
-    reason = _unfit(module)
+    reason = _unfit(session, module, max(len(r.sequence) for r in requests))
     if reason:
         return reason
     shared = shared_prefix(requests)
     packs = pack(requests, shared, tokens_per_pass)
-    values, greedy = np.zeros(len(requests)), np.ones(len(requests), dtype=np.bool_)
+    count = sum(len(r.continuation) for r in requests)
+    nats_S, greedy_S = np.zeros(count), np.zeros(count, dtype=np.bool_)
     with torch.inference_mode():
         try:
             trunk = _encode_prefix(module, requests[0].context[:shared])
             for number, one in enumerate(packs):
-                nats_S, greedy_S = _score(module, one, shared, trunk)
-                np.add.at(values, one.owners_S, nats_S)
-                np.logical_and.at(greedy, one.owners_S, greedy_S)
+                nats_S[one.slots_S], greedy_S[one.slots_S] = _score(module, one, shared, trunk)
                 progress(number + 1, len(packs), "log-likelihoods")
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             return f"{type(module).__name__} does not take packed rows ({type(error).__name__}: {error})"
-    return values, greedy
+    return nats_S, greedy_S
 
 
-def _unfit(module: Any) -> str | None:
-    """Why packed rows would be wrong: the mask of a pack must be the only one the layers apply."""
+def _unfit(session: Session, module: Any, longest: int) -> str | None:
+    """Why packed rows would be wrong: the mask of a pack must be the only one the layers apply.
+
+    `longest` counts the tokens of the longest request: a wider attention window does not matter.
+    """
     config = getattr(module, "config", None)
     if module is None or config is None:
         return "the session has no transformers module"
+    if session.runtime != "torch":  # the module is there, but it is another form of it that ships
+        return f"the runtime {session.runtime} runs the model in its own way"
+    if getattr(module, "_is_stateful", False):
+        return "a recurrent state cannot be masked"
     accepted = inspect.signature(module.forward).parameters
     lacking = [name for name in _NEEDED if name not in accepted]
     if lacking:
         return f"{type(module).__name__}.forward has no {lacking[0]}"
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if kinds - {"full_attention"}:
-        return f"layers of kind {', '.join(sorted(kinds - {'full_attention'}))}"
-    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+    window = getattr(config, "sliding_window", None) or longest
+    harmless = {"full_attention", "sliding_attention"} if window >= longest else {"full_attention"}
+    others = set(getattr(config, "layer_types", None) or ()) - harmless
+    if others:
+        return f"layers of kind {', '.join(sorted(others))}"
+    if window < longest and getattr(config, "use_sliding_window", True):
         return "sliding-window attention"
     return None
 
@@ -81,7 +90,7 @@ def _encode_prefix(module: Any, tokens: Sequence[int]) -> list[tuple[torch.Tenso
 
 def _score(
     module: Any, one: Pack, shared: int, trunk: list[tuple[torch.Tensor, torch.Tensor]]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> TokenScores:
     import torch
 
     device = module.device
@@ -91,9 +100,10 @@ def _score(
         "logits_to_keep": torch.from_numpy(kept_R).to(device),
         "use_cache": bool(trunk),
     }
-    if trunk or not one.chain:
+    if trunk or one.sees_TT is not None:
         inputs["position_ids"] = torch.from_numpy(one.depth_T + shared)[None].to(device)
-        inputs["attention_mask"] = _mask(one, shared, module.dtype, device)
+    if one.sees_TT is not None:
+        inputs["attention_mask"] = _mask(one.sees_TT, shared, module.dtype, device)
     if trunk:
         inputs["past_key_values"] = _cache(module, trunk)
     logits_RV = module(**inputs).logits[0].float()
@@ -104,13 +114,13 @@ def _score(
     return nats_S.double().cpu().numpy(), (best_R[where] == targets).cpu().numpy()
 
 
-def _mask(one: Pack, shared: int, dtype: Any, device: Any) -> torch.Tensor:
+def _mask(sees_TT: NDArray[np.bool_], shared: int, dtype: Any, device: Any) -> torch.Tensor:
     """Additive mask (1, 1, T, P + T): every node sees the prefix and its own ancestors."""
     import torch
 
-    count = len(one.tokens_T)
+    count = len(sees_TT)
     mask_TK = torch.zeros(count, shared + count, dtype=dtype, device=device)
-    hidden = torch.from_numpy(~one.sees_TT).to(device)
+    hidden = torch.from_numpy(~sees_TT).to(device)
     mask_TK[:, shared:].masked_fill_(hidden, torch.finfo(dtype).min)
     return mask_TK[None, None]
 
