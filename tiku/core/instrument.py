@@ -28,7 +28,9 @@ class Workbench:
     """Everything an instrument may look at.
 
     `base` is None when the candidate is the base itself. `base_arrays` are the arrays that the
-    same instrument kept when it measured the base on the same data (empty for the base).
+    same instrument kept when it measured the base on the same data (empty for the base). `train` holds
+    the train part of each dataset of `data`, in the same order: worked examples for a prompt come from
+    there.
     """
 
     candidate: Predictor
@@ -37,10 +39,15 @@ class Workbench:
     protocol: Protocol
     base_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     progress: Progress = silent
+    train: tuple[Dataset, ...] = ()
 
     def dataset(self, kind: str) -> Dataset | None:
         """The first dataset of a kind ("labelled texts", "prose", "choices")."""
         return next((d for d in self.data if d.kind == kind), None)
+
+    def train_of(self, kind: str) -> Dataset | None:
+        """The train part of what `dataset` gives; None where there is none, or nothing in it."""
+        return next((t for t in self.train if t.kind == kind and len(t)), None)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ class Protocol:
     counts interleaved single requests, `throughput_pairs` interleaved rounds of
     `throughput_items` requests. `fresh_processes` is the number of memory probes. `max_aa` is the
     relative deviation of the A/A control above which timing is too noisy. `text_tokens` caps the
-    tokens a perplexity is computed on, `choice_items` and `shots` rule multiple choice.
+    tokens a perplexity is computed on; its windows hold `context` tokens and advance by `stride`.
+    `choice_items` and `shots` (worked examples before each question) rule multiple choice.
     """
 
     seed: int = 0
@@ -32,8 +33,9 @@ class Protocol:
     fresh_processes: int = 1
     bootstrap: int = 2000
     max_aa: float = 0.10
-    text_tokens: int = 16_384
+    text_tokens: int = 8_192
     context: int = 512
+    stride: int = 256
     choice_items: int = 100
     shots: int = 0
     decode_tokens: int = 32
@@ -47,7 +49,7 @@ _PRESETS: dict[Budget, Protocol] = {
     "standard": Protocol(),
     "thorough": Protocol(
         latency_pairs=200, throughput_pairs=15, throughput_items=512, fresh_processes=3, bootstrap=10_000,
-        text_tokens=131_072, choice_items=400, decode_tokens=128,
+        text_tokens=65_536, choice_items=400, decode_tokens=128,
     ),
 }  # fmt: skip
 

@@ -93,7 +93,8 @@ class Session(ABC):
 
 
 class Predictor(Protocol):
-    """An opened artefact: encodes, batches as its `Serve` says, runs, restores the order."""
+    """An opened artefact: encodes, batches as its `Serve` says, runs, restores the order. `processor`
+    is what its family encodes with."""
 
     folder: Path
     task: str
@@ -101,6 +102,7 @@ class Predictor(Protocol):
     labels: tuple[str, ...]
     serve: Serve
     session: Session
+    processor: Any
 
     def predict(self, inputs: Sequence[Any]) -> NDArray[np.float32]:
         """logits_NC for classification."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from tiku.core.data import Dataset
@@ -23,7 +24,8 @@ _BREAK = re.compile(r"(?<=\n)\n+|(?<=[.!?。！？])\s+")
 @dataclass(frozen=True)
 class Prose(Dataset):
     """Documents (articles, chapters, files) with their titles. A document is never split between
-    train and test, unless there are so few that it must be (see `passages`)."""
+    train and test, unless there are so few that it must be (see `passages`). `cut` says that
+    neighbours of one title are consecutive pieces of one text."""
 
     kind: ClassVar[str] = "prose"
     tasks: ClassVar[frozenset[str]] = frozenset({"causal-lm"})
@@ -31,6 +33,7 @@ class Prose(Dataset):
     name: str
     documents: tuple[str, ...]
     titles: tuple[str, ...]
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -70,7 +73,15 @@ class Prose(Dataset):
             for document, title in zip(self.documents, self.titles, strict=True)
             for piece in _pieces(document, size)
         ]
-        return Prose(self.name, tuple(piece for piece, _ in cut), tuple(title for _, title in cut))
+        return Prose(self.name, tuple(piece for piece, _ in cut), tuple(title for _, title in cut), cut=True)
+
+    def whole(self) -> Prose:
+        """Consecutive pieces of one text put together again; documents that were never cut as they are."""
+        if not self.cut:
+            return self
+        runs = [list(run) for _, run in groupby(range(len(self)), key=lambda i: self.titles[i])]
+        texts = tuple("".join(self.documents[i] for i in run) for run in runs)
+        return Prose(self.name, texts, tuple(self.titles[run[0]] for run in runs))
 
 
 def _pieces(document: str, size: int) -> Iterator[str]:

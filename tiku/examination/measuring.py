@@ -44,18 +44,20 @@ def measure_trial(
     """Open the build (and the base's) and measure on validation, or on test for a confirmation."""
     split: SplitName = "test" if spec.role == "confirmation" else "validation"
     data = tuple(splits[split] for splits in inputs.splits)
+    train = tuple(splits.train for splits in inputs.splits)
     candidate_build = folder.build if spec.builds is None else ledger.folder(spec.builds).build
     base_folder = None if spec.base is None else ledger.folder(spec.base)
     with _opened(candidate_build, spec) as candidate:
         if base_folder is None:
-            readings = _run_all(Workbench(candidate, None, data, spec.protocol), progress)
+            readings = _run_all(Workbench(candidate, None, data, spec.protocol, train=train), progress)
             return _gather(folder, candidate, readings)
         with _opened(base_folder.build, spec) as base:
             on_base: dict[str, Reading] = {}
             if spec.role == "confirmation":
-                on_base = _run_all(Workbench(base, None, data, spec.protocol), progress, items_only=True)
+                alone = Workbench(base, None, data, spec.protocol, train=train)
+                on_base = _run_all(alone, progress, items_only=True)
             arrays = _base_arrays(base_folder, on_base)
-            bench = Workbench(candidate, base, data, spec.protocol)
+            bench = Workbench(candidate, base, data, spec.protocol, train=train)
             readings = _run_all(bench, progress, arrays=arrays)
     findings = _gather(folder, candidate, readings)
     if on_base:
