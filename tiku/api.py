@@ -57,18 +57,22 @@ def exam(
 
 
 def ask(
-    question: str, model: str | Path, data: Data, *, out: str | Path = "out/exam", **options: Any
+    question: str | int, model: str | Path, data: Data, *, out: str | Path = "out/exam", **options: Any
 ) -> Answer:
-    """One question, answered on this model and data. Shares the folder's trials with the exam."""
+    """One question (id or number), answered on this model and data. Shares the folder's trials with
+    the exam."""
+    from tiku.bank.questions import load
+
+    id = load(question).id
     plan = Plan(
         model=str(model),
         data=_specs(data, Path(out)),
         out=Path(out),
-        questions=(question,),
+        questions=(id,),
         search=False,
         **options,
     )
-    return run_questions(plan).questions[question]
+    return run_questions(plan).questions[id]
 
 
 def run(plan: Plan, *, language: Language = "en", watch: Watch = unwatched) -> Result:
@@ -131,14 +135,17 @@ def apply_recipe_file(recipe: Path, plan: Plan, *, watch: Watch = unwatched) -> 
     from tiku.artefact.writer import write
     from tiku.core.errors import RecipeError
     from tiku.core.method import Context
+    from tiku.examination.admission import admit
     from tiku.examination.building import Refused, apply_recipe
-    from tiku.examination.inputs import load_inputs
+    from tiku.examination.inputs import load_inputs, remark_on
     from tiku.examination.timeline import Timeline
 
+    admit(plan)
     timeline = Timeline(plan.seconds(), watch)
     steps = read_recipe(recipe / "recipe.yaml" if recipe.is_dir() else recipe)
     timeline.start(f"apply {steps}")
     inputs = load_inputs(plan.inputs())
+    remark_on(inputs, timeline)
 
     def progress(done: float, total: float, note: str) -> None:
         timeline.fraction("build", done / max(total, 1e-9), 0.0, note)

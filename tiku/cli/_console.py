@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tiku.core.errors import printable
 from tiku.core.hashing import canonical
+from tiku.core.text import Language
 from tiku.examination.timeline import Update, Watch, unwatched
 
-__all__ = ["print_json", "wants_json", "watching"]
+__all__ = ["print_json", "remark", "take_any_character", "wants_json", "watching"]
 
 _PLAIN_SECONDS = 10.0  # without a terminal, one line per part and at most one every so many seconds
 
@@ -22,30 +25,47 @@ def wants_json() -> bool:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(canonical(value), ensure_ascii=False, indent=1, allow_nan=False))
+    """One JSON document on stdout; ASCII only where stdout is not Unicode."""
+    unicode = "utf" in (sys.stdout.encoding or "").lower()
+    print(json.dumps(value, default=canonical, ensure_ascii=not unicode, indent=1, allow_nan=False))
+
+
+def take_any_character() -> None:
+    """Escape on output what the terminal's encoding lacks, where Python would raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
-def watching(quiet: bool) -> Iterator[Watch]:
+def watching(quiet: bool, language: Language) -> Iterator[Watch]:
     """A watcher that draws on stderr: a bar on a terminal, lines elsewhere, nothing when quiet."""
     if quiet:
         yield unwatched
     elif sys.stderr.isatty():
-        with _bar() as watch:
+        with _bar(language) as watch:
             yield watch
     else:
-        yield _Lines()
+        yield _Lines(language)
+
+
+def remark(text: str) -> None:
+    """A remark on stderr."""
+    print(f"- {printable(text)}", file=sys.stderr, flush=True)
 
 
 class _Lines:
     """One line when a part begins, and now and then while it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: Language) -> None:
+        self._language = language
         self._title: str | None = None
         self._last = -_PLAIN_SECONDS
 
     def __call__(self, update: Update) -> None:
+        if update.remark is not None:
+            remark(update.remark[self._language])
+            return
         new = update.title != self._title
         if new or update.elapsed_seconds - self._last >= _PLAIN_SECONDS:
             self._title, self._last = update.title, update.elapsed_seconds
@@ -57,7 +77,7 @@ class _Lines:
 
 
 @contextmanager
-def _bar() -> Iterator[Watch]:
+def _bar(language: Language) -> Iterator[Watch]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -73,6 +93,9 @@ def _bar() -> Iterator[Watch]:
         bar = progress.add_task("", total=None, clock="", left="", note="")
 
         def watch(update: Update) -> None:
+            if update.remark is not None:
+                progress.console.print(_escape(f"- {printable(update.remark[language])}"), style="dim")
+                return
             left = update.left_seconds
             progress.update(
                 bar,

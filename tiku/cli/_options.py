@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -31,57 +31,57 @@ __all__ = [
     "takes_plan_options",
 ]  # fmt: skip
 
-Model = Annotated[
-    str,
-    typer.Argument(help="A folder, a hub id, a .gguf file, module:function, or sample:NAME."),
+_MODEL = "A folder, a hub id, a .gguf file, module:function, or sample:NAME."
+_DATA = "A file, a folder, or sample:NAME; may be repeated."
+_REQUIRE = '"METRIC OP VALUE", for example "accuracy >= 0.98 * base"; may be repeated.'
+_TASK = "What the model is for; default from model and data."
+
+Model = Annotated[str, typer.Argument(help=_MODEL, metavar="MODEL")]
+Data = Annotated[list[str], typer.Option("--data", "-d", help=_DATA, metavar="DATA")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="The exam's folder; run again to go on there.", metavar="DIR")
 ]
-Data = Annotated[
-    list[str], typer.Option("--data", "-d", help="A file, a folder, or sample:NAME; may be repeated.")
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The exam's folder; run again to go on there.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-Lang = Annotated[str | None, typer.Option("--lang", help="en or zh; default from LANG.")]
-Require = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--require", "-r", help='"METRIC OP VALUE", for example "accuracy >= 0.98 * base"; may be repeated.'
-    ),
-]
-Minimize = Annotated[str | None, typer.Option("--minimize", help="The metric to lower.")]
-Maximize = Annotated[str | None, typer.Option("--maximize", help="The metric to raise.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+Lang = Annotated[str | None, typer.Option("--lang", help="Default from LANG.", metavar="en|zh")]
+Require = Annotated[list[str] | None, typer.Option("--require", "-r", help=_REQUIRE, metavar="EXPR")]
+Minimize = Annotated[str | None, typer.Option("--minimize", help="The metric to lower.", metavar="METRIC")]
+Maximize = Annotated[str | None, typer.Option("--maximize", help="The metric to raise.", metavar="METRIC")]
 Budget = Annotated[
-    Literal["quick", "standard", "thorough"], typer.Option("--budget", "-b", help="How much to measure.")
+    str, typer.Option("--budget", "-b", help="How much to measure.", metavar="quick|standard|thorough")
 ]
 Minutes = Annotated[
-    float | None, typer.Option("--minutes", help="The time budget, instead of the budget's own.")
+    float | None, typer.Option("--minutes", help="The time budget, instead of the budget's own.", metavar="N")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, training and resampling.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads; default every physical core.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-TaskName = Annotated[
-    str | None, typer.Option("--task", help="What the model is for; default from model and data.")
+Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, training and resampling.", metavar="N")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=1024, help="CPU threads; default every physical core.", metavar="N"),
 ]
-TextColumn = Annotated[str | None, typer.Option("--text", help="The text column.")]
-PairColumn = Annotated[str | None, typer.Option("--text-pair", help="The second text's column.")]
-LabelColumn = Annotated[str | None, typer.Option("--label", help="The label column.")]
-GroupColumn = Annotated[str | None, typer.Option("--group", help="Examples of one group stay in one split.")]
+Device = Annotated[str, typer.Option("--device", help="Where the model runs.", metavar="auto|cpu|cuda")]
+TaskName = Annotated[str | None, typer.Option("--task", help=_TASK, metavar="TASK")]
+
+
+def _column(flag: str, help: str) -> Any:
+    return typer.Option(flag, help=help, metavar="COLUMN")
+
+
+TextColumn = Annotated[str | None, _column("--text", "The text column; guessed when left out.")]
+PairColumn = Annotated[str | None, _column("--text-pair", "The second text's column.")]
+LabelColumn = Annotated[str | None, _column("--label", "The label column; guessed when left out.")]
+GroupColumn = Annotated[str | None, _column("--group", "Examples of one group stay in one split.")]
+SplitColumn = Annotated[str | None, _column("--split", "A column that says train, validation or test.")]
+ContextColumn = Annotated[str | None, _column("--context", "Multiple choice: the question's column.")]
+OptionsColumn = Annotated[str | None, _column("--options", "Multiple choice: the column of options.")]
+AnswerColumn = Annotated[str | None, _column("--answer", "Multiple choice: the right option's column.")]
 SliceColumns = Annotated[
-    list[str] | None, typer.Option("--slice", help="A column whose values are judged one by one.")
+    list[str] | None,
+    typer.Option("--slice", help="A column whose values are judged one by one.", metavar="COLUMN"),
 ]
-SplitColumn = Annotated[
-    str | None, typer.Option("--split", help="A column that says train, validation or test.")
+LabelMap = Annotated[
+    list[str] | None,
+    typer.Option("--label-map", help="Renames or merges labels; may be repeated.", metavar="FROM=TO"),
 ]
-ContextColumn = Annotated[
-    str | None, typer.Option("--context", help="Multiple choice: the question's column.")
-]
-OptionsColumn = Annotated[
-    str | None, typer.Option("--options", help="Multiple choice: the column of options.")
-]
-AnswerColumn = Annotated[
-    str | None, typer.Option("--answer", help="Multiple choice: the right option's column.")
-]
-LabelMap = Annotated[list[str] | None, typer.Option("--label-map", help="FROM=TO, renames or merges labels.")]
 
 
 def plan_options(
@@ -157,7 +157,8 @@ def _pairs(items: list[str] | None) -> Mapping[str, str]:
 def language(wanted: str | None) -> Language:
     """The language asked for, else that of the environment."""
     if wanted is None:
-        return "zh" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("zh") else "en"
+        stated = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+        return "zh" if next((s for s in stated if s), "").lower().startswith("zh") else "en"
     if wanted not in ("en", "zh"):
         raise BadInput(
             "there is no such language", got=wanted, allowed="en, zh", next_step="use --lang en or --lang zh"

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
 from tiku.cli import apply, ask, check, compare, doctor, exam, predict, questions, samples, verify
-from tiku.cli._console import wants_json
-from tiku.core.errors import TikuError
+from tiku.cli._console import print_json, take_any_character, wants_json
+from tiku.cli._usage import explain
+from tiku.core.errors import TikuError, printable
 from tiku.version import __version__
 
 __all__ = ["app", "main"]
 
 _INTERRUPTED = 130
+_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it; 0 could open a gate
+_FAILING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+_REPORT = "run again with TIKU_DEBUG=1 and report the traceback"
 # typer carries its own click, or uses the installed one: its parent of BadParameter is the right class.
 _USAGE: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -52,14 +57,19 @@ def _show_version(wanted: bool) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code: 0 ok, 1 a requirement failed, 2 usage or bad
-    input, 3 could not measure, 130 interrupted."""
-    sys.exit(_run())
+    input, 3 could not measure, 130 interrupted, 141 when the reader of the output has gone."""
+    take_any_character()
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _abandoned()
+    sys.exit(code)
 
 
 def _run() -> int:
     try:
         code = app(standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except TikuError as error:
         return _tell(error.parts(), error.exit_code)
@@ -70,18 +80,37 @@ def _run() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _tell({"what": "interrupted", "next": "run the same command again: it goes on"}, _INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of stdout has gone
-        return 0
+        raise
+    except OSError as error:  # a path too long, a folder that may not be searched, a disk that fails
+        return _tell(_of_system(error).parts(), 3 if error.errno in _FAILING else 2)
     except Exception as error:  # a defect of tiku itself: say so without a wall of text
         if os.environ.get("TIKU_DEBUG"):
             traceback.print_exc()
         what = f"an error inside tiku: {type(error).__name__}: {error}"
-        return _tell({"what": what, "next": "run again with TIKU_DEBUG=1 and report the traceback"}, 3)
+        return _tell({"what": printable(what), "next": _REPORT}, 3)
 
 
-def _tell(parts: dict[str, str], code: int) -> int:
+def _of_system(error: OSError) -> TikuError:
+    return TikuError(
+        "the system refused to read or write",
+        got=f"{error.filename}: {error.strerror}" if error.filename else str(error),
+        next_step="check the path, its permissions and the free space",
+    )
+
+
+def _abandoned() -> int:
+    """Point what can no longer be written at nothing, so that Python's own last flush is silent."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return _BROKEN_PIPE
+
+
+def _tell(parts: Mapping[str, str], code: int) -> int:
     if wants_json():
-        print(json.dumps({"error": parts, "exit_code": code}, ensure_ascii=False))
+        print_json({"error": parts, "exit_code": code})
     for name, text in parts.items():
         label = "error" if name == "what" else f"  {name}"
         print(f"{label}: {text}", file=sys.stderr)
@@ -89,7 +118,7 @@ def _tell(parts: dict[str, str], code: int) -> int:
 
 
 def _tell_usage(error: Any) -> int:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "tiku"
-    message = " ".join(error.format_message().split())
-    return _tell({"what": message, "next": f"{command} --help"}, 2)
+    if type(error).__name__ == "NoArgsIsHelpError" or len(sys.argv) < 2:
+        print(error.format_message(), file=sys.stderr)
+        return 2
+    return _tell(explain(error, sys.argv[1:]).parts(), 2)

@@ -18,22 +18,24 @@ _To = Annotated[Path, typer.Option("--out", "-o", help="The folder to write the 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("apply")(o.takes_plan_options(apply))
+    app.command("apply", short_help="Build a saved recipe into an artefact.")(o.takes_plan_options(apply))
 
 
 def apply(
     recipe: _Recipe,
     given: dict[str, Any],
     out: _To,
+    lang: o.Lang = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Apply a recipe to a model and write the artefact."""
+    language = o.language(lang)
     from tiku.api import apply_recipe_file
     from tiku.examination.plan import Plan
 
     plan = Plan(**given, out=out)
-    with watching(quiet) as watch:
+    with watching(quiet, language) as watch:
         manifest = apply_recipe_file(recipe, plan, watch=watch)
     if as_json:
         print_json({"artefact": str(out), "runtime": manifest.runtime, "facts": manifest.facts})

@@ -17,7 +17,7 @@ _Question = Annotated[str, typer.Argument(help="A question's id or number: `tiku
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("ask")(o.takes_plan_options(ask))
+    app.command("ask", short_help="Answer one question.")(o.takes_plan_options(ask))
 
 
 def ask(
@@ -43,7 +43,7 @@ def ask(
         **given, out=out, require=tuple(require or ()), minimize=minimize, maximize=maximize,
         minutes=minutes, questions=(id,), search=False,
     )  # fmt: skip
-    with watching(quiet) as watch:
+    with watching(quiet, language) as watch:
         result = run_questions(plan, watch=watch)
     if as_json:
         from tiku.report.schema import to_json

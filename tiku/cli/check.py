@@ -18,7 +18,7 @@ _Gate = Annotated[Path | None, typer.Option("--gate", help="A TOML file with a [
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("check")(check)
+    app.command("check", short_help="Gate on a result: exit 1 unless all is met.")(check)
 
 
 def check(result: _Result, gate: _Gate = None, lang: o.Lang = None, as_json: o.Json = False) -> int:

@@ -18,7 +18,7 @@ _B = Annotated[Path, typer.Argument(help="The result.json to compare with it.")]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("compare")(compare)
+    app.command("compare", short_help="Put two results side by side.")(compare)
 
 
 def compare(a: _A, b: _B, lang: o.Lang = None, as_json: o.Json = False) -> None:

@@ -12,7 +12,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("doctor")(doctor)
+    app.command("doctor", short_help="Look at this machine.")(doctor)
 
 
 def doctor(lang: o.Lang = None, as_json: o.Json = False) -> None:

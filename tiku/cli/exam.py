@@ -15,7 +15,9 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("exam")(o.takes_plan_options(exam))
+    app.command("exam", short_help="Answer the ten questions, find and prove a recipe.")(
+        o.takes_plan_options(exam)
+    )
 
 
 def exam(
@@ -37,7 +39,7 @@ def exam(
     plan = Plan(
         **given, out=out, require=tuple(require or ()), minimize=minimize, maximize=maximize, minutes=minutes
     )
-    with watching(quiet) as watch:
+    with watching(quiet, language) as watch:
         result = run(plan, language=language, watch=watch)
     if as_json:
         from tiku.report.schema import to_json

@@ -16,7 +16,7 @@ _Which = Annotated[str | None, typer.Argument(help="A number (1 … 10) or an id
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("questions")(questions)
+    app.command("questions", short_help="Read the ten questions and their answers.")(questions)
 
 
 def questions(which: _Which = None, lang: o.Lang = None, as_json: o.Json = False) -> None:

@@ -12,7 +12,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("samples")(samples)
+    app.command("samples", short_help="List the models and data to start with.")(samples)
 
 
 def samples(lang: o.Lang = None, as_json: o.Json = False) -> None:

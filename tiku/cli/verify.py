@@ -17,7 +17,7 @@ _Artefact = Annotated[Path, typer.Argument(help="An artefact folder.")]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("verify")(verify)
+    app.command("verify", short_help="Prove that an artefact is whole.")(verify)
 
 
 def verify(artefact: _Artefact, as_json: o.Json = False) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -13,7 +14,33 @@ from typing import Any
 from tiku.core.errors import OutOfSpace
 from tiku.core.hashing import canonical
 
-__all__ = ["atomic_folder", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "atomic_folder", "refused_by_disk", "user_path", "write_bytes", "write_json", "write_text",
+]  # fmt: skip
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_FULL_BYTES = 64 * 1024  # less than this left is a full disk
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a user writes it: "~" is the home; "~name" of nobody stays as it is and will not exist."""
+    return Path(os.path.expanduser(text))
+
+
+def refused_by_disk(error: BaseException) -> bool:
+    """Whether an error, or one it came from, is the disk refusing a write: full, over quota, read-only.
+
+    Libraries in other languages hide the number, so their words are read too.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        words = str(seen).lower()
+        if isinstance(seen, OutOfSpace) or (isinstance(seen, OSError) and seen.errno in _DISK):
+            return True
+        if "no space left on device" in words or "read-only file system" in words:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -46,26 +73,41 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears under `path` only when the block ends well; an old one is replaced."""
+    """A folder that appears under `path` only when the block ends well; an old one is replaced.
+
+    The block's own errors pass, unless the disk refused a write: that is `OutOfSpace`.
+    """
     import shutil
 
     with _refusal_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            yield staging
-            os.chmod(staging, 0o755)
-            if path.exists():
-                retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                os.replace(path, retired)
-                os.replace(staging, path)
-                shutil.rmtree(retired, ignore_errors=True)
-            else:
-                os.replace(staging, path)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        _sync_folder(path.parent)
+    try:
+        yield staging
+        with _refusal_explained(path):
+            _put_in_place(staging, path)
+    except BaseException as error:
+        # Some writers cut a file short on a full disk without a word, and fail later.
+        full = shutil.disk_usage(path.parent).free < _FULL_BYTES
+        shutil.rmtree(staging, ignore_errors=True)
+        told = isinstance(error, OutOfSpace) or not isinstance(error, Exception)
+        if not told and (full or refused_by_disk(error)):
+            raise _out_of_space(path, os.strerror(errno.ENOSPC) if full else str(error)) from error
+        raise
+
+
+def _put_in_place(staging: Path, path: Path) -> None:
+    import shutil
+
+    os.chmod(staging, 0o755)
+    if path.exists():
+        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+        os.replace(path, retired)
+        os.replace(staging, path)
+        shutil.rmtree(retired, ignore_errors=True)
+    else:
+        os.replace(staging, path)
+    _sync_folder(path.parent)
 
 
 @contextmanager
@@ -75,11 +117,15 @@ def _refusal_explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OutOfSpace(
-            "could not write",
-            got=f"{path}: {os.strerror(error.errno)}",
-            next_step="free space or choose another folder with --out",
-        ) from error
+        raise _out_of_space(path, os.strerror(error.errno)) from error
+
+
+def _out_of_space(path: Path, why: str) -> OutOfSpace:
+    return OutOfSpace(
+        "could not write",
+        got=f"{path}: {why}",
+        next_step="free space or choose another folder with --out",
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tiku.core.errors import DataError
 
-__all__ = ["read_bytes", "read_text"]
+__all__ = ["decoded", "read_bytes", "read_text"]
 
 _SIGNATURES = (
     (b"PAR1", "a Parquet file", "name it .parquet"),
@@ -45,8 +45,12 @@ def read_bytes(path: Path) -> bytes:
 
 def read_text(path: Path) -> str:
     """The UTF-8 text of a file, without byte-order mark, lines ending in \\n. Raises `DataError`."""
-    content = read_bytes(path)
-    _refuse_binary(path, content)
+    return decoded(read_bytes(path), path.name)
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The text behind some bytes, as `read_text` gives it; `name` says where they came from."""
+    _refuse_binary(name, content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -54,32 +58,30 @@ def read_text(path: Path) -> str:
         column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
         raise DataError(
             "the file is not valid UTF-8",
-            got=f"{path.name}, line {line}, byte {column} of the line: 0x{content[error.start]:02x}",
+            got=f"{name}, line {line}, byte {column} of the line: 0x{content[error.start]:02x}",
             allowed="UTF-8, with or without byte-order mark",
-            next_step=f"convert it, for example: iconv -f GB18030 -t UTF-8 {path.name} > utf8-{path.name}",
+            next_step=f"convert it, for example: iconv -f GB18030 -t UTF-8 {name} > utf8-{name}",
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _refuse_binary(path: Path, content: bytes) -> None:
+def _refuse_binary(name: str, content: bytes) -> None:
     for signature, kind, advice in _SIGNATURES:
         if content.startswith(signature):
-            raise DataError(
-                f"the file is {kind}, not text", got=path.name, allowed="UTF-8 text", next_step=advice
-            )
+            raise DataError(f"the file is {kind}, not text", got=name, allowed="UTF-8 text", next_step=advice)
     if content.startswith(_UTF16):
         raise DataError(
             "the file is UTF-16, not UTF-8",
-            got=path.name,
+            got=name,
             allowed="UTF-8, with or without byte-order mark",
-            next_step=f"convert it: iconv -f UTF-16 -t UTF-8 {path.name} > utf8-{path.name}",
+            next_step=f"convert it: iconv -f UTF-16 -t UTF-8 {name} > utf8-{name}",
         )
     before, nul, _ = content.partition(b"\0")
     if nul:
         line = before.count(b"\n") + 1
         raise DataError(
             "the file holds NUL bytes: it is binary or damaged",
-            got=f"{path.name}, line {line}",
+            got=f"{name}, line {line}",
             allowed="UTF-8 text",
             next_step="export the data again as CSV or JSONL",
         )

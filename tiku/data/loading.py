@@ -8,6 +8,7 @@ from typing import Any
 
 from tiku.core.data import Dataset
 from tiku.core.errors import DataError
+from tiku.core.files import user_path
 from tiku.core.method import Progress, silent
 from tiku.core.registry import get, names
 from tiku.data.columns import Columns
@@ -58,7 +59,7 @@ def _load(
         loaded: LoadedData = sample.load(task=task, progress=progress, cache=cache)
         return loaded
     if isinstance(source, str | Path):
-        return shape(read_table(Path(source).expanduser()), columns, task)
+        return shape(read_table(user_path(source)), columns, task)
     if isinstance(source, list) and source and all(isinstance(s, Path) for s in source):
         return shape(_read_parts([Path(str(s)) for s in source]), columns, task)
     return shape(_from_rows(source), columns, task)
@@ -82,18 +83,18 @@ def _joined(sources: Sequence[Source]) -> list[Source | list[Path]]:
     for source in sources:
         key = None
         if isinstance(source, str | Path) and not str(source).startswith(_SAMPLE):
-            path = Path(source).expanduser()
+            path = user_path(source)
             part = stem_and_part(path.stem) if path.is_file() else None
             key = None if part is None else (path.parent, part[0], path.suffix.lower())
         if key is not None:
-            families.setdefault(key, []).append(Path(str(source)).expanduser())
+            families.setdefault(key, []).append(user_path(str(source)))
         keys.append(key)
     ordered: list[Source | list[Path]] = []
     for source, key in zip(sources, keys, strict=True):
         files = families.get(key, []) if key else []
         if len(files) < 2:
             ordered.append(source)
-        elif Path(str(source)).expanduser() == files[0]:
+        elif user_path(str(source)) == files[0]:
             ordered.append(files)
     return ordered
 

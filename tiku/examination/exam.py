@@ -15,7 +15,8 @@ from tiku.core.recipe import Recipe
 from tiku.core.requirement import evaluate
 from tiku.core.result import Confirmation, RequirementOutcome, Trial
 from tiku.core.task import TASKS, Task
-from tiku.examination.inputs import Inputs, load_inputs
+from tiku.examination.admission import admit
+from tiku.examination.inputs import Inputs, load_inputs, remark_on
 from tiku.examination.launcher import Launcher
 from tiku.examination.ledger import Ledger, TrialSpec, trial_id
 from tiku.examination.plan import Plan, Target, target_for
@@ -62,8 +63,10 @@ class Exam:
     def run(self) -> Findings:
         """Measure everything the plan asks for. Raises `BadInput` before anything runs,
         `CannotMeasure` when the base itself cannot be built or measured."""
+        admit(self.plan)
         self._timeline.start("prepare")
         inputs = load_inputs(self.plan.inputs(), self._note)
+        remark_on(inputs, self._timeline)
         prepared = prepare(inputs, self.plan, self._note)
         task = TASKS[prepared.task]
         target = target_for(self.plan, task)

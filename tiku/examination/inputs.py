@@ -14,8 +14,9 @@ from tiku.core.hashing import hash_of
 from tiku.core.method import Progress, silent
 from tiku.core.subject import Subject
 from tiku.data.archives import cache_folder
+from tiku.examination.timeline import Timeline
 
-__all__ = ["Inputs", "load_inputs"]
+__all__ = ["Inputs", "load_inputs", "remark_on"]
 
 _EXAMPLES = 16  # inputs kept in an artefact for its own check
 _EXAMPLE_CHARACTERS = 500
@@ -67,6 +68,13 @@ def load_inputs(values: Mapping[str, Any], progress: Progress = silent) -> Input
     family = models.resolve(source, values["task"] or _task_of(splits))
     _check_fit(family, splits)
     return Inputs(source, family, splits)
+
+
+def remark_on(inputs: Inputs, timeline: Timeline) -> None:
+    """Say what was guessed about the data and what is wrong with them, before any time is spent."""
+    for splits in inputs.splits:
+        for text in (*splits.report.guesses, *splits.report.warnings):
+            timeline.remark(text)
 
 
 def _model_path(spec: str, progress: Progress) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -13,10 +13,11 @@ from tiku.core.instrument import all_metrics
 from tiku.core.metric import Metric
 from tiku.core.protocol import BUDGETS, Budget, Protocol, protocol_for
 from tiku.core.requirement import Requirement, find_metric, parse_requirement
-from tiku.core.task import Task
+from tiku.core.task import TASKS, Task
 
-__all__ = ["Plan", "Target", "target_for"]
+__all__ = ["Plan", "Target", "stated_objective", "target_for"]
 
+_DEVICES = ("auto", "cpu", "cuda")
 _MINUTES: dict[Budget, float] = {"quick": 5.0, "standard": 14.0, "thorough": 60.0}
 
 
@@ -52,19 +53,18 @@ class Plan:
                 "no data was given", allowed="--data PATH or --data sample:NAME", next_step="tiku samples"
             )
         _one_of("budget", self.budget, BUDGETS)
-        if self.minutes is not None and not 0 < self.minutes <= 10_000:
-            raise BadInput("minutes must be positive", got=self.minutes, allowed="0 … 10000")
-        if self.threads is not None and not 1 <= self.threads <= 1024:
-            raise BadInput("threads must be at least 1", got=self.threads, allowed="1 … 1024")
-        if not 0 <= self.seed < 2**31:
-            raise BadInput(
-                "the seed must be a non-negative whole number", got=self.seed, allowed="0 … 2147483647"
-            )
+        _one_of("task", self.task, TASKS)
+        _one_of("device", self.device.partition(":")[0], _DEVICES)
+        _in_range("minutes", self.minutes, 0.001, 10_000)
+        _in_range("threads", self.threads, 1, 1024)
+        _in_range("seed", self.seed, 0, 2**31 - 1)
         if self.minimize and self.maximize:
             raise BadInput(
-                "only one objective can be improved", got=f"{self.minimize} and {self.maximize}",
+                "only one objective can be improved",
+                got=f"{self.minimize} and {self.maximize}",
+                allowed="--minimize or --maximize",
                 next_step="turn one of them into a --require",
-            )  # fmt: skip
+            )
         for question in self.questions:
             registry.target("questions", question)
 
@@ -97,39 +97,54 @@ class Target:
 def target_for(plan: Plan, task: Task) -> Target:
     """Parse requirements and objective for a task. Raises `RequirementError`, `UnknownName`."""
     metrics = all_metrics()
-    texts: Sequence[str] = plan.require or (task.keep,)
-    requirements = tuple(parse_requirement(text, metrics) for text in texts)
-    for requirement in requirements:
-        if not requirement.metric.applies_to(task.name):
-            raise RequirementError(
-                f"{requirement.metric.name} has no meaning for {task.name}",
-                got=requirement.expr,
-                allowed=sorted(m.name for m in metrics.values() if m.applies_to(task.name)),
-            )
-    return Target(requirements, _objective(plan, task, metrics), metrics, bool(plan.require))
+    requirements = tuple(parse_requirement(text, metrics) for text in plan.require or (task.keep,))
+    objective = stated_objective(plan, metrics) or find_metric(task.objective, metrics)
+    for metric in (*(r.metric for r in requirements), objective):
+        _check_meaning(metric, task, metrics)
+    return Target(requirements, objective, metrics, bool(plan.require))
 
 
-def _objective(plan: Plan, task: Task, metrics: Mapping[str, Metric]) -> Metric:
+def stated_objective(plan: Plan, metrics: Mapping[str, Metric]) -> Metric | None:
+    """The metric the user wants improved, in the direction that is better. Raises as `target_for`."""
     wanted = plan.minimize or plan.maximize
-    metric = find_metric(wanted or task.objective, metrics)
-    if not metric.applies_to(task.name):
-        allowed = sorted(m.name for m in metrics.values() if m.applies_to(task.name))
-        raise RequirementError(f"{metric.name} has no meaning for {task.name}", got=wanted, allowed=allowed)
-    verb = "minimize" if plan.minimize else "maximize"
-    if wanted and (metric.direction == "lower") != bool(plan.minimize):
-        other = "maximize" if plan.minimize else "minimize"
+    if wanted is None:
+        return None
+    metric = find_metric(wanted, metrics)
+    given, other = ("minimize", "maximize") if plan.minimize else ("maximize", "minimize")
+    if (metric.direction == "lower") != bool(plan.minimize):
         raise RequirementError(
             f"of {metric.name}, {'less' if metric.direction == 'lower' else 'more'} is better",
-            got=f"--{verb} {wanted}",
+            got=f"--{given} {wanted}",
             allowed=f"--{other} {wanted}",
+            next_step=f"write --{other} {wanted}, or turn it into a --require",
         )
     return metric
 
 
-def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        hint = registry.closest(str(value), allowed) or "choose one of these"
-        raise BadInput(f"unknown {what}", got=value, allowed=allowed, next_step=hint)
+def _check_meaning(metric: Metric, task: Task, metrics: Mapping[str, Metric]) -> None:
+    if not metric.applies_to(task.name):
+        raise RequirementError(
+            f"{metric.name} has no meaning for {task.name}",
+            got=metric.name,
+            allowed=sorted(m.name for m in metrics.values() if m.applies_to(task.name)),
+            next_step="choose one of these metrics",
+        )
+
+
+def _one_of(what: str, value: str | None, allowed: Iterable[str]) -> None:
+    if value is not None and value not in allowed:
+        hint = registry.closest(value, allowed) or "choose one of these"
+        raise BadInput(f"there is no {what} of this name", got=value, allowed=allowed, next_step=hint)
+
+
+def _in_range(what: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise BadInput(
+            f"{what} is out of range",
+            got=value,
+            allowed=f"{low:g} … {high:,.0f}",
+            next_step=f"give --{what} a number in this range",
+        )
 
 
 assert set(_MINUTES) == set(get_args(Budget))

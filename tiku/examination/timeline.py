@@ -6,17 +6,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tiku.core.text import Text
+
 __all__ = ["Timeline", "Update", "Watch", "unwatched"]
 
 
 @dataclass(frozen=True)
 class Update:
-    """One state of the progress display. `left_seconds` is None while nothing is known."""
+    """One state of the progress display. `left_seconds` is None while nothing is known. `remark` is
+    something that stays on the screen: a guess about the data, a warning."""
 
     title: str
     note: str
     elapsed_seconds: float
     left_seconds: float | None
+    remark: Text | None = None
 
 
 Watch = Callable[[Update], None]
@@ -88,6 +92,11 @@ class Timeline:
         """Show the present state."""
         title = self._current[0] if self._current else ""
         self._watch(Update(title, note, self.elapsed(), self.left()))
+
+    def remark(self, text: Text) -> None:
+        """Say something that the user should be able to read later."""
+        title = self._current[0] if self._current else ""
+        self._watch(Update(title, "", self.elapsed(), self.left(), text))
 
     def left(self) -> float | None:
         """Seconds still expected, never more than the budget has left (but for the running part)."""

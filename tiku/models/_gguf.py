@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tiku.core.errors import MissingExtra, ModelError
-from tiku.core.files import atomic_folder, write_json
+from tiku.core.files import atomic_folder, user_path, write_json
 from tiku.core.hashing import hash_file
 
 __all__ = ["check_file", "converted_folder", "weights_grid"]
@@ -27,7 +27,7 @@ def converted_folder(source: str, cache: Path) -> tuple[Path, dict[str, Any]]:
 
     The folder lies in `cache`, named by the file's SHA-256. Raises `ModelError`.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     check_file(path)
     folder = cache / "gguf" / f"{hash_file(path)[:32]}-{_FORMAT}"
     if not (folder / _NOTE).is_file():

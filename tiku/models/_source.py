@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tiku.core.errors import ModelError
+from tiku.core.files import user_path
 from tiku.core.registry import closest
 
 __all__ = [
@@ -49,7 +50,7 @@ def resolve_folder(source: str) -> Path:
     """
     if is_hub_id(source):
         return _fetch(source)
-    path = Path(source).expanduser()
+    path = user_path(source)
     if not path.exists():
         raise ModelError(
             "there is no model at this path", got=source, allowed=_SOURCES, next_step=_near(path)
@@ -96,7 +97,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def peek_config(source: str) -> dict[str, Any] | None:
     """The config of a local folder, or None where there is none that can be read."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if not path.is_dir():
         return None
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tiku.core.errors import ModelError
 from tiku.core.family import Family
+from tiku.core.files import user_path
 from tiku.core.hashing import hash_file
 from tiku.core.subject import Subject
 from tiku.core.text import Text
@@ -69,7 +70,7 @@ class CausalLM(Family):
 
     def fingerprint(self, source: str) -> str:
         if is_gguf(source):
-            path = Path(source).expanduser()
+            path = user_path(source)
             check_file(path)
             return hash_file(path)
         return fingerprint_folder(resolve_folder(source))

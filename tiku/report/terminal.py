@@ -33,8 +33,12 @@ def console() -> Console:
     """stdout; a fixed width where it is no terminal, so that piped text is the same everywhere."""
     from rich.console import Console
 
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1, which says that a requirement failed
+
     out = Console(highlight=False, markup=False, emoji=False)
-    return out if out.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+    return out if out.is_terminal else Piped(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
 
 
 def print_summary(result: Result, *, language: Language = "en", folder: Path | None = None) -> None:
