@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
-import psutil
 
 from tiku.core.data import Dataset
 from tiku.core.errors import ArtefactError, OutOfSpace
@@ -33,16 +32,12 @@ from tiku.core.hashing import canonical, hash_of
 from tiku.core.protocol import Protocol
 from tiku.core.recipe import Recipe
 from tiku.core.result import Trial
+from tiku.examination.leases import Busy, Lease
 from tiku.version import __version__
 
 __all__ = ["Busy", "Ledger", "TrialFolder", "TrialSpec", "data_sha", "trial_id"]
 
-_STALE_SECONDS = 30.0  # a heartbeat older than this belongs to a dead or cut-off worker
 _ID_LENGTH = 16
-
-
-class Busy(Exception):
-    """Another live process holds the lease."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +82,12 @@ class TrialFolder:
         return self.path / "arrays.npz"
 
     def write_spec(self, spec: TrialSpec) -> None:
-        """Write trial.json unless it is there."""
-        if not (self.path / "trial.json").exists():
+        """Write trial.json, unless it says the same already: paths may differ from those of another run."""
+        try:
+            same = self.spec() == spec
+        except (ArtefactError, msgspec.ValidationError):
+            same = False
+        if not same:
             write_json(self.path / "trial.json", spec)
 
     def spec(self) -> TrialSpec:
@@ -108,31 +107,39 @@ class TrialFolder:
         """Write the outcome atomically."""
         write_json(self.path / "result.json", trial)
 
-    def forget(self) -> None:
-        """Drop the outcome, so that the trial runs again."""
+    def forget(self, *, build: bool = False) -> None:
+        """Drop the outcome (and the build), so that the trial runs again."""
         (self.path / "result.json").unlink(missing_ok=True)
+        if build:
+            self.arrays.unlink(missing_ok=True)
+            shutil.rmtree(self.build, ignore_errors=True)
 
     def event(self, kind: str, **values: Any) -> None:
-        """Append one line to events.jsonl."""
+        """Append one line to events.jsonl; a torn line before it is closed first."""
         line = json.dumps({"time": time.time(), "event": kind, **canonical(values)}, ensure_ascii=False)
         try:
-            with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            with (self.path / "events.jsonl").open("a+b") as file:
+                torn = file.seek(0, os.SEEK_END) > 0 and _last_byte(file) != b"\n"
+                file.write(b"\n" * torn + line.encode() + b"\n")
         except OSError as error:
             raise OutOfSpace(
                 "could not write", got=f"{self.path}: {error}", next_step="free space"
             ) from error
 
     def events(self) -> list[dict[str, Any]]:
-        """All whole lines; a torn last line (a killed writer) is left out."""
-        path = self.path / "events.jsonl"
-        found = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return found
+        """All whole lines; torn ones (a killed writer) are left out."""
+        return self.events_after(0)[0]
+
+    def events_after(self, offset: int) -> tuple[list[dict[str, Any]], int]:
+        """The events whose lines end after this byte, and the byte to go on from."""
+        try:
+            with (self.path / "events.jsonl").open("rb") as file:
+                file.seek(offset)
+                text = file.read()
+        except FileNotFoundError:
+            return [], offset
+        whole = text[: text.rfind(b"\n") + 1]
+        return list(_parsed(whole)), offset + len(whole)
 
     def _read(self, name: str) -> Any:
         try:
@@ -144,68 +151,36 @@ class TrialFolder:
                 next_step=f"remove the folder {self.path.name} and run the exam again",
             ) from error
 
-    @contextmanager
-    def lease(self) -> Iterator[None]:
+    def lease(self) -> AbstractContextManager[None]:
         """Hold the trial. Raises `Busy` when another live process holds it."""
-        self._acquire()
-        try:
-            yield
-        finally:
-            self._lease.unlink(missing_ok=True)
+        return self._lease.held()
 
     def beat(self) -> None:
         """Say that the holder is alive."""
-        os.utime(self._lease)
+        self._lease.beat()
 
     def busy(self) -> bool:
         """Whether a live process holds the lease."""
-        try:
-            holder = json.loads(self._lease.read_text())
-            age = time.time() - self._lease.stat().st_mtime
-        except FileNotFoundError:
-            return False
-        except ValueError:
-            return time.time() - self._lease.stat().st_mtime < _STALE_SECONDS
-        if holder.get("host") == socket.gethostname():
-            return _alive(int(holder["pid"]), float(holder["started"]))
-        return age < _STALE_SECONDS
+        return self._lease.busy()
 
     @property
-    def _lease(self) -> Path:
-        return self.path / "lease.json"
+    def _lease(self) -> Lease:
+        return Lease(self.path / "lease.json")
 
-    def _acquire(self) -> None:
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid())}
-        staged = self.path / f".lease.{socket.gethostname()}.{os.getpid()}"
-        staged.write_text(json.dumps(holder))
-        try:
-            if not self._link(staged) and not (self._retire_stale(staged) and self._link(staged)):
-                raise Busy(self.path.name)
-        finally:
-            staged.unlink(missing_ok=True)
 
-    def _link(self, staged: Path) -> bool:
-        try:
-            os.link(staged, self._lease)  # atomic, also on network file systems
-        except FileExistsError:
-            return False
-        return True
+def _last_byte(file: IO[bytes]) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
-    def _retire_stale(self, staged: Path) -> bool:
-        """Move a dead holder's lease away; put it back if another process renewed it meanwhile."""
-        if self.busy():
-            return False
+
+def _parsed(lines: bytes) -> Iterator[dict[str, Any]]:
+    for line in lines.splitlines():
         try:
-            seen = self._lease.read_bytes()
-            retired = staged.with_name(staged.name + ".retired")
-            os.rename(self._lease, retired)
-        except FileNotFoundError:
-            return True
-        if retired.read_bytes() != seen:
-            self._link(retired)
-        stale = retired.read_bytes() == seen
-        retired.unlink()
-        return stale
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict) and "event" in value:
+            yield value
 
 
 class Ledger:
@@ -228,16 +203,3 @@ class Ledger:
 def data_sha(datasets: tuple[Dataset, ...]) -> str:
     """One hash over several datasets, in order."""
     return hash_of([d.sha256() for d in datasets])
-
-
-def _start_time(pid: int) -> float:
-    return float(psutil.Process(pid).create_time())
-
-
-def _alive(pid: int, started: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        # A recycled pid has another start time; a zombie has ended.
-        return bool(process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < 1.0)
-    except psutil.Error:
-        return False
