@@ -68,6 +68,13 @@ class Choices(Dataset):
         """The right option of each question, normalised."""
         return [normal(o[a]) for o, a in zip(self.options, self.answers, strict=True)]
 
+    def worked(self) -> tuple[str, ...]:
+        """Each question with its right answer, as a model would read it."""
+        return tuple(
+            context + self.delimiter + options[answer]
+            for context, options, answer in zip(self.contexts, self.options, self.answers, strict=True)
+        )
+
     def groups(self) -> Sequence[Hashable] | None:
         """Group per question (the passage it asks about), where the data name one."""
         return self.group_ids

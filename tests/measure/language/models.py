@@ -16,10 +16,10 @@ from tiku.runtimes._torch_session import TorchSession
 VOCABULARY = 61
 
 
-def llama(seed: int = 0, **changes: Any) -> Any:
+def llama(seed: int = 0, vocab: int = VOCABULARY) -> Any:
     config = transformers.LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, intermediate_size=48, max_position_embeddings=256, **changes,
+        vocab_size=vocab, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, intermediate_size=48, max_position_embeddings=256,
     )  # fmt: skip
     return sharpened(transformers.LlamaForCausalLM, config, seed)
 

@@ -1,11 +1,14 @@
-"""Small tokenizers with the habits that make the join of two texts hard."""
+"""Small tokenizers with the habits that make the join of two texts hard, and text for them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+
+from tiku.data.prose import Prose
 
 _TEXT = (
     "Question: which way does the river run when the rain is heavy\nAnswer: downhill and fast\n"
@@ -44,3 +47,10 @@ def greedy(pieces: tuple[str, ...], **special: str) -> Any:
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     core.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=core, **special)
+
+
+def prose(count: int, words: int, seed: int = 0, titles: tuple[str, ...] | None = None) -> Prose:
+    """Documents of `words` words each, drawn from what the tokenizers above know."""
+    draw, known = np.random.default_rng(seed), _TEXT.split()
+    documents = tuple(" ".join(draw.choice(known, words)) for _ in range(count))
+    return Prose("made", documents, titles or tuple(f"title {i}" for i in range(count)))

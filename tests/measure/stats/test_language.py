@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 
 from tiku.core.errors import DataError
-from tiku.measure.stats import bits_per_byte, pass_at_k, pass_at_k_interval, perplexity
+from tiku.measure.stats import (
+    bits_per_byte,
+    compare_perplexity,
+    pass_at_k,
+    pass_at_k_interval,
+    perplexity,
+)
 
-from .simulation import assert_nominal, clustered
+from .simulation import assert_nominal, clustered, metric
 
 
 def test_perplexity_and_bits_per_byte_of_a_uniform_model_are_its_alphabet() -> None:
@@ -44,6 +50,38 @@ def test_bits_per_byte_covers_by_groups_of_documents() -> None:
 def test_one_document_gives_no_interval() -> None:
     assert perplexity([10.0], [5]).low is None
     assert bits_per_byte([10.0], [5]).low is None
+
+
+PPL = metric("perplexity", "lower", "ratio", 0.02)
+
+
+def test_a_candidate_that_doubles_the_perplexity_of_every_token_is_twice_as_bad() -> None:
+    tokens = np.array([5, 17, 40])
+    base = tokens * np.array([3.0, 2.0, 4.0])
+    found = compare_perplexity(PPL, base, base + tokens * math.log(2), tokens)
+    assert (found.low, found.effect, found.high) == pytest.approx((2, 2, 2))
+    assert found.value == pytest.approx(2 * found.base) and found.verdict == "worse"
+    assert found.base == pytest.approx(math.exp(base.sum() / tokens.sum()))
+
+
+def test_ratio_of_perplexities_covers_and_is_narrower_than_both_apart() -> None:
+    widths = []
+
+    def draw(rng):
+        base, tokens = _documents(rng, 40)
+        candidate = base + tokens * (0.01 + 0.02 * rng.standard_normal(40))
+        found = compare_perplexity(PPL, base, candidate, tokens)
+        alone = perplexity(base, tokens)
+        widths.append((found.high / found.low, alone.high / alone.low))
+        return found, math.exp(0.01)
+
+    assert_nominal(draw)
+    assert all(paired < alone for paired, alone in widths)
+
+
+def test_one_document_cannot_be_compared() -> None:
+    with pytest.raises(DataError, match="two documents"):
+        compare_perplexity(PPL, [10.0], [11.0], [5])
 
 
 def test_pass_at_k_equals_drawing_every_subset() -> None:

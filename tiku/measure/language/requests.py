@@ -33,17 +33,9 @@ def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
 
 
 def start_tokens(tokenizer: Any) -> tuple[int, ...]:
-    """What stands before a text that has no context: the leading tokens, else BOS, else EOS."""
-    leading = leading_tokens(tokenizer)
+    """What stands before a text that has no context: the leading tokens, else BOS, else EOS, else ()."""
     fallback = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if not leading and fallback is None:
-        raise DataError(
-            "a question without a context cannot be scored: the tokenizer has no start or end token",
-            got="an empty context",
-            allowed="a context of at least one token",
-            next_step="put some text before the options",
-        )
-    return leading or (fallback,)
+    return leading_tokens(tokenizer) or (() if fallback is None else (fallback,))
 
 
 def encode_choices(
@@ -55,6 +47,7 @@ def encode_choices(
     after white space at the end of the context has moved to the continuations (as
     lm-evaluation-harness does). Where a token grows across the join, the split moves back to the
     last token that all continuations share with the context, so that they are scored from one point.
+    Raises `DataError` for an empty option, and for an empty context that no token can start.
     """
     pairs = [_move_space(context, texts) for context, texts in zip(contexts, continuations, strict=True)]
     whole = iter(_ids(tokenizer, [context + text for context, texts in pairs for text in texts]))
@@ -64,7 +57,7 @@ def encode_choices(
         sequences = [next(whole) for _ in texts]
         _check_continuations(context, texts, sequences)
         cut = min(min(_common(own, ids), len(ids) - 1) for ids in sequences)
-        start = (*leading, *own[:cut]) or start_tokens(tokenizer)
+        start = (*leading, *own[:cut]) or _start_of_nothing(tokenizer)
         requests.append([Request(tuple(start), tuple(ids[cut:])) for ids in sequences])
     return requests
 
@@ -94,6 +87,18 @@ def _shorten(request: Request, surplus: int, keep: int, limit: int) -> Request:
             next_step="shorten the options, or use a model with a longer context",
         )
     return replace(request, context=request.context[:keep] + request.context[keep + surplus :])
+
+
+def _start_of_nothing(tokenizer: Any) -> tuple[int, ...]:
+    start = start_tokens(tokenizer)
+    if not start:
+        raise DataError(
+            "a question without a context cannot be scored: the tokenizer has no start or end token",
+            got="an empty context",
+            allowed="a context of at least one token",
+            next_step="put some text before the options",
+        )
+    return start
 
 
 def _move_space(context: str, texts: Sequence[str]) -> tuple[str, list[str]]:

@@ -30,7 +30,13 @@ from tiku.measure.stats.confusion import (
     confusion_metric,
     confusion_per_class,
 )
-from tiku.measure.stats.language import bits_per_byte, pass_at_k, pass_at_k_interval, perplexity
+from tiku.measure.stats.language import (
+    bits_per_byte,
+    compare_perplexity,
+    pass_at_k,
+    pass_at_k_interval,
+    perplexity,
+)
 from tiku.measure.stats.means import mean_interval, ratio_interval
 from tiku.measure.stats.paired import (
     PairedTest,
@@ -76,6 +82,7 @@ __all__ = [
     "compare_many",
     "compare_means",
     "compare_paired",
+    "compare_perplexity",
     "compare_ratio",
     "compare_resampled",
     "confusion_interval",

@@ -1,4 +1,4 @@
-"""Aggregates of language models: perplexity, bits per byte, pass@k."""
+"""Aggregates of language models: perplexity, bits per byte, pass@k; two perplexities compared."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from scipy.special import gammaln
 
 from tiku.core.errors import DataError
 from tiku.core.measured import Measured
+from tiku.core.metric import Metric
+from tiku.core.verdict import Comparison
 from tiku.measure.stats._checks import (
     FloatArray,
     as_counts,
@@ -19,6 +21,7 @@ from tiku.measure.stats._checks import (
     group_codes,
     same_length,
 )
+from tiku.measure.stats._comparison import compared
 from tiku.measure.stats._resample import (
     DEFAULT_REPLICATES,
     cluster_rows,
@@ -27,9 +30,10 @@ from tiku.measure.stats._resample import (
     resampled_interval,
 )
 from tiku.measure.stats.means import ratio_error, t_quantile
+from tiku.measure.stats.power import detectable_effect
 from tiku.measure.stats.proportions import clopper_pearson_bounds
 
-__all__ = ["bits_per_byte", "pass_at_k", "pass_at_k_interval", "perplexity"]
+__all__ = ["bits_per_byte", "compare_perplexity", "pass_at_k", "pass_at_k_interval", "perplexity"]
 
 
 def _nats_per_unit(
@@ -70,6 +74,38 @@ def perplexity(
     if half is None:
         return Measured(math.exp(value), None, None, n, "1", "measured", f"{name}: one document, no interval")
     return Measured(math.exp(value), math.exp(value - half), math.exp(value + half), n, "1", "measured", name)
+
+
+def compare_perplexity(
+    metric: Metric,
+    base: ArrayLike,
+    candidate: ArrayLike,
+    tokens: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+) -> Comparison:
+    """Ratio of two perplexities on the same tokens: exp of the mean difference in nats per token.
+
+    `base`, `candidate` and `tokens` (documents,) as in `perplexity`. The difference is taken document by
+    document, so that what makes a document hard for both cancels; t interval on the log scale.
+    """
+    a, b = as_floats(base, "base"), as_floats(candidate, "candidate")
+    counts = as_counts(tokens, "tokens")
+    same_length({"base": a, "candidate": b, "tokens": counts})
+    if metric.scale != "ratio" or a.size < 2 or counts.sum() == 0:
+        raise DataError(
+            "perplexities are compared as a ratio over two documents or more",
+            got=f"scale {metric.scale!r}, {a.size} documents, {counts.sum()} tokens",
+            allowed="scale 'ratio', 2 or more",
+            next_step="cut a single text into blocks",
+        )
+    away, se, degrees = ratio_error(b - a, counts.astype(float), group_codes(groups, a.size))
+    half = t_quantile(degrees, check_level(level)) * se
+    bounds = math.exp(away - half), math.exp(away + half)
+    first, second = (math.exp(float(x.sum() / counts.sum())) for x in (a, b))
+    detectable = math.expm1(detectable_effect(se)) or None
+    return compared(metric, first, second, bounds, detectable, "paired by document, t on the log scale")
 
 
 def bits_per_byte(

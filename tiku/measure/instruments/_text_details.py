@@ -1,0 +1,106 @@
+"""What tables and plots of a perplexity are drawn from, as JSON values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiku.measure.language.passages import Windows
+from tiku.measure.language.perplexity import ScoredText, Units
+
+__all__ = ["protocol_of", "text_details"]
+
+_EXAMPLES = 10
+_TEXT = 300  # characters of a passage that are shown
+_FEWEST_TOKENS = 16  # a window of fewer is no passage worth showing
+_DOCUMENTS = 50
+
+
+def text_details(
+    scored: ScoredText, units: Units, windows: Windows, tokenizer: Any, base_U: NDArray[np.float64] | None
+) -> dict[str, Any]:
+    """protocol, documents (hardest first), hardest_passages, by_context."""
+    return {
+        "protocol": protocol_of(scored, units, windows, tokenizer),
+        "documents": _documents(scored, base_U if units.kind == "documents" else None),
+        "hardest_passages": _hardest(scored, tokenizer),
+        "by_context": _by_context(scored),
+    }
+
+
+def protocol_of(scored: ScoredText, units: Units, windows: Windows, tokenizer: Any) -> dict[str, Any]:
+    """Everything the number depends on beside model and text."""
+    scores = scored.scores
+    return {
+        "context": windows.context,
+        "stride": windows.stride,
+        "start": tokenizer.convert_ids_to_tokens(list(windows.start)),
+        "documents": len(scored.passages),
+        "tokens": int(units.tokens_U.sum()),
+        "bytes": int(units.bytes_U.sum()),
+        "fed_tokens": scored.fed_tokens,
+        "units": units.kind,
+        "unit_count": len(units.nats_U),
+        "path": scores.path,
+        "not_used": list(scores.fallbacks),
+        "noise_floor_nats": scores.noise_floor,
+        "probes": scores.probes,
+    }
+
+
+def _documents(scored: ScoredText, base_U: NDArray[np.float64] | None) -> list[dict[str, Any]]:
+    found = []
+    for i, (passage, nats) in enumerate(zip(scored.passages, scored.nats, strict=True)):
+        own: dict[str, Any] = {
+            "title": _shown(passage.title),
+            "tokens": nats.size,
+            "perplexity": _exp(nats.mean()),
+        }
+        if base_U is not None:
+            own["base_perplexity"] = _exp(base_U[i] / nats.size)
+        found.append(own)
+    return sorted(found, key=lambda one: -one["perplexity"])[:_DOCUMENTS]
+
+
+def _hardest(scored: ScoredText, tokenizer: Any) -> list[dict[str, Any]]:
+    """The windows with the most nats per token."""
+    lengths = scored.scores.lengths_N
+    means = -scored.scores.log_likelihoods / lengths
+    fit = np.flatnonzero(lengths >= min(_FEWEST_TOKENS, int(lengths.max())))
+    worst = fit[np.argsort(-means[fit], kind="stable")][:_EXAMPLES]
+    return [
+        {
+            "title": _shown(scored.passages[scored.owners[i]].title),
+            "text": _shown(tokenizer.decode(list(scored.requests[i].continuation))),
+            "tokens": int(lengths[i]),
+            "perplexity": _exp(means[i]),
+        }
+        for i in worst.tolist()
+    ]
+
+
+def _by_context(scored: ScoredText) -> list[dict[str, Any]]:
+    """Mean nats by the number of tokens that stood before, in doublings."""
+    seen_S = np.concatenate([len(r.context) + np.arange(len(r.continuation)) for r in scored.requests])
+    nats_S = -scored.scores.token_nats_S
+    octave_S = np.floor(np.log2(seen_S)).astype(int)
+    return [
+        {
+            "least": int(seen_S[octave_S == k].min()),
+            "most": int(seen_S[octave_S == k].max()),
+            "tokens": int((octave_S == k).sum()),
+            "perplexity": _exp(nats_S[octave_S == k].mean()),
+        }
+        for k in np.unique(octave_S).tolist()
+    ]
+
+
+def _exp(nats: float) -> float:
+    return float(math.exp(min(float(nats), 700.0)))
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
