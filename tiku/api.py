@@ -77,16 +77,19 @@ def ask(
 
 def run(plan: Plan, *, language: Language = "en", watch: Watch = unwatched) -> Result:
     """Carry out a plan and write its folder."""
-    from tiku.examination.assembly import assemble, deliver
+    from tiku.examination.assembly import assemble, deliver, delivering
     from tiku.examination.exam import Exam
     from tiku.report.html import write_report
     from tiku.report.schema import write_result
 
     started, session = _now(), Exam(plan, watch)
-    findings = session.run()
-    result = deliver(assemble(findings, started=started, finished=_now()), findings, session.ledger)
-    write_result(result, plan.out / "result.json")
-    write_report(result, plan.out / "report.html", language=language)
+    with session.timeline.ticking():
+        findings = session.run()
+        session.timeline.start("report", "artefact and report")
+        with delivering(plan.out):
+            result = deliver(assemble(findings, started=started, finished=_now()), findings, session.ledger)
+            write_result(result, plan.out / "result.json")
+            write_report(result, plan.out / "report.html", language=language)
     return result
 
 
@@ -95,8 +98,9 @@ def run_questions(plan: Plan, *, watch: Watch = unwatched) -> Result:
     from tiku.examination.assembly import assemble
     from tiku.examination.exam import Exam
 
-    started = _now()
-    return assemble(Exam(plan, watch).run(), started=started, finished=_now())
+    started, session = _now(), Exam(plan, watch)
+    with session.timeline.ticking():
+        return assemble(session.run(), started=started, finished=_now())
 
 
 def _specs(data: Data, out: Path) -> tuple[str, ...]:
@@ -140,7 +144,7 @@ def apply_recipe_file(recipe: Path, plan: Plan, *, watch: Watch = unwatched) -> 
     from tiku.examination.inputs import load_inputs, remark_on
     from tiku.examination.timeline import Timeline
 
-    admit(plan)
+    admit(plan, writes="artefact")
     timeline = Timeline(plan.seconds(), watch)
     steps = read_recipe(recipe / "recipe.yaml" if recipe.is_dir() else recipe)
     timeline.start(f"apply {steps}")
@@ -150,7 +154,7 @@ def apply_recipe_file(recipe: Path, plan: Plan, *, watch: Watch = unwatched) -> 
     def progress(done: float, total: float, note: str) -> None:
         timeline.fraction("build", done / max(total, 1e-9), 0.0, note)
 
-    with tempfile.TemporaryDirectory(prefix="tiku-") as workdir:
+    with timeline.ticking(), tempfile.TemporaryDirectory(prefix="tiku-") as workdir:
         context = Context(inputs.splits, plan.protocol(), Path(workdir), progress)
         try:
             subject = apply_recipe(steps, inputs.load_subject(plan.seed), context)

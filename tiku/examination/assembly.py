@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tiku.core import registry
@@ -13,12 +15,13 @@ from tiku.core.hashing import hash_of
 from tiku.core.question import Evidence, Question
 from tiku.core.result import Answer, Confirmation, Decision, Result, Trial
 from tiku.core.text import Text
+from tiku.data.locking import locked
 from tiku.examination.exam import Findings
 from tiku.examination.ledger import Ledger
 from tiku.examination.search import interactions
 from tiku.version import __version__
 
-__all__ = ["assemble", "deliver"]
+__all__ = ["assemble", "deliver", "delivering"]
 
 _NOT_ASKED = Text("Not measured: this run did not ask the question.", "未测量：本次运行未问此题。")
 
@@ -74,6 +77,18 @@ def deliver(result: Result, findings: Findings, ledger: Ledger) -> Result:
         return replace(result, confirmation=confirmed)
     failed = Text("the artefact failed its own check in a fresh process", "成品在新进程中未通过自检")
     return replace(result, confirmation=confirmed, decision="do not ship", reasons=(failed, *result.reasons))
+
+
+@contextmanager
+def delivering(out: Path) -> Iterator[None]:
+    """One exam at a time writes into `out`; what a killed one left half-written is cleared away."""
+    with locked(out / ".lock"):
+        for rubbish in (*out.glob(".artefact.*"), *out.glob(".result.json.*"), *out.glob(".report.html.*")):
+            if rubbish.is_dir():
+                shutil.rmtree(rubbish, ignore_errors=True)
+            else:
+                rubbish.unlink(missing_ok=True)
+        yield
 
 
 def _answers(findings: Findings, machine: Mapping[str, Any]) -> dict[str, Answer]:
@@ -205,7 +220,7 @@ def _data_values(findings: Findings) -> dict[str, Any]:
 
 
 def _warnings(findings: Findings) -> tuple[Text, ...]:
-    found = [w for s in findings.inputs.splits for w in s.report.warnings]
+    found = [w for s in findings.inputs.splits for w in s.report.warnings] + list(findings.notes)
     if findings.not_run:
         names = ", ".join(str(r) for r in findings.not_run)
         found.append(Text(f"the budget left no room for: {names}", f"预算不足，未测：{names}"))

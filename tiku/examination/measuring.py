@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Findings", "measure_trial"]
 
+_ON_BASE = 0.07  # of a confirmation's time: the base alone, on the test items
 _ATTEMPTS = 3  # a noisy A/A control is tried again before it counts as "cannot tell"
 
 
@@ -55,7 +56,8 @@ def measure_trial(
             on_base: dict[str, Reading] = {}
             if spec.role == "confirmation":
                 alone = Workbench(base, None, data, spec.protocol, train=train)
-                on_base = _run_all(alone, progress, items_only=True)
+                on_base = _run_all(alone, _part_of(progress, 0, _ON_BASE, 1), items_only=True)
+                progress = _part_of(progress, _ON_BASE, 1 - _ON_BASE, 1)
             arrays = _base_arrays(base_folder, on_base)
             bench = Workbench(candidate, base, data, spec.protocol, train=train)
             readings = _run_all(bench, progress, arrays=arrays)
@@ -95,24 +97,22 @@ def _run_all(
     items_only: bool = False,
 ) -> dict[str, Reading]:
     """Readings by instrument. One that cannot measure leaves a warning and no number."""
-    chosen = [i for i in _instruments() if i.on_items or not items_only]
+    asked = {i: replace(bench, base_arrays=(arrays or {}).get(i.name, {})) for i in _instruments()}
+    chosen = {i: own for i, own in asked.items() if (i.on_items or not items_only) and i.supports(own)}
+    total, done = sum(i.cost_rank for i in chosen), 0  # the dear ones weigh more in the progress
     readings: dict[str, Reading] = {}
-    for position, instrument in enumerate(chosen):
-        progress(position, len(chosen), instrument.name)
-        own = replace(
-            bench,
-            base_arrays=(arrays or {}).get(instrument.name, {}),
-            progress=_part_of(progress, position, len(chosen)),
-        )
-        if instrument.supports(own):
-            readings[instrument.name] = _measure(instrument, own)
-    progress(len(chosen), len(chosen), "")
+    for instrument, own in chosen.items():
+        progress(done, total, instrument.name)
+        part = _part_of(progress, done, instrument.cost_rank, total)
+        readings[instrument.name] = _measure(instrument, replace(own, progress=part))
+        done += instrument.cost_rank
+    progress(total, total, "")
     return readings
 
 
-def _part_of(progress: Progress, position: int, parts: int) -> Progress:
+def _part_of(progress: Progress, before: float, own: float, whole: float) -> Progress:
     def report(done: float, total: float, note: str) -> None:
-        progress(position + done / max(total, 1e-9), parts, note)
+        progress(before + own * done / max(total, 1e-9), whole, note)
 
     return report
 

@@ -1,108 +1,164 @@
 """Runs a trial in a process of its own, under a time and a memory limit.
 
-A crash, an out-of-memory or a hang becomes a recorded outcome, not the end of the exam.
+A crash, an out-of-memory or a hang becomes a recorded outcome, not the end of the exam. What says
+nothing about the recipe does not: a disk that refuses a write ends the exam, a process that someone
+killed is started once more.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import psutil
-
+from tiku.core.errors import OutOfSpace
 from tiku.core.result import Cost, Status, Trial
 from tiku.core.text import Text
 from tiku.core.units import format_quantity
 from tiku.examination.launcher import Child, Launcher
 from tiku.examination.ledger import TrialFolder
-from tiku.examination.worker import EXIT_BUSY
+from tiku.examination.standing import Limits, standing
+from tiku.examination.worker import EXIT_BUSY, EXIT_DISK
 
 __all__ = ["Limits", "OnEvent", "run_trial"]
 
 OnEvent = Callable[[dict[str, Any]], None]
 _POLL_SECONDS = 0.1
+_KILLS = 2  # a process killed from outside so often is given up
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one trial may use."""
+class _End:
+    """How a child ended without leaving an outcome."""
 
-    seconds: float = 3600.0
-    memory_bytes: int = 0  # 0: nine tenths of the machine's memory
-
-    def memory(self) -> int:
-        """The memory limit in bytes."""
-        return self.memory_bytes or int(psutil.virtual_memory().total * 0.9)
+    status: Status
+    reason: Text
+    limit: float | None = None  # the one that was reached: seconds or bytes
+    killed: bool = False  # from outside
 
 
 def run_trial(folder: TrialFolder, launcher: Launcher, limits: Limits, on_event: OnEvent) -> Trial:
-    """The trial's outcome: read when it is there, else built and measured now."""
+    """The trial's outcome: read when it is there, else built and measured now. Raises `OutOfSpace`."""
+    kills = 0
     while True:
+        if trial := standing(folder, limits):
+            return trial
+        if folder.result():
+            folder.forget()
+        started = time.monotonic()
+        child, end = _attempt(folder, launcher, limits, on_event)
+        if child.code == EXIT_DISK:
+            raise _disk_refused(folder.path)
         if trial := folder.result():
             return trial
-        outcome = _attempt(folder, launcher, limits, on_event)
-        if outcome is not None:
-            return outcome
-        while folder.busy() and folder.result() is None:  # another exam works on it
-            time.sleep(_POLL_SECONDS)
+        kills += end.killed
+        if child.code == EXIT_BUSY or folder.busy():
+            _wait(folder)  # another exam works on it
+        elif not end.killed or kills >= _KILLS:
+            return _record(folder, end, Cost(time.monotonic() - started, None, child.peak_bytes))
 
 
-def _attempt(folder: TrialFolder, launcher: Launcher, limits: Limits, on_event: OnEvent) -> Trial | None:
-    """Start one child and see it through; None when another process held the trial."""
-    started = time.monotonic()
+def _attempt(
+    folder: TrialFolder, launcher: Launcher, limits: Limits, on_event: OnEvent
+) -> tuple[Child, _End]:
+    """Start one child and see it through; how it ended counts if it left no outcome."""
+    oom_kills = _oom_kills()
     child = launcher.start(folder.path)
     try:
-        verdict = _watch(child, folder, limits, started, on_event)
+        stopped = _watch(child, folder, limits, on_event)
     finally:
         child.kill()
-    if child.code == EXIT_BUSY:
-        return None
-    if verdict is None and (trial := folder.result()):
-        return trial
-    status, reason = verdict or _crash(child.code)
+    return child, stopped or _crash(child.code, out_of_memory=_oom_kills() > oom_kills)
+
+
+def _wait(folder: TrialFolder) -> None:
+    while folder.busy() and folder.result() is None:
+        time.sleep(_POLL_SECONDS)
+
+
+def _record(folder: TrialFolder, end: _End, cost: Cost) -> Trial:
     spec = folder.spec()
-    cost = Cost(time.monotonic() - started, None, child.peak_bytes)
-    trial = Trial(spec.id, spec.parent, spec.recipe, status, reason, cost=cost)
+    trial = Trial(spec.id, spec.parent, spec.recipe, end.status, end.reason, cost=cost)
     folder.write_result(trial)
-    folder.event("done", status=status)
+    folder.event("done", status=end.status, limit=end.limit, killed=end.killed)
     return trial
 
 
-def _watch(
-    child: Child, folder: TrialFolder, limits: Limits, started: float, on_event: OnEvent
-) -> tuple[Status, Text] | None:
-    """Forward events until the child ends; the reason when a limit ended it."""
-    seen, memory = len(folder.events()), limits.memory()
+def _watch(child: Child, folder: TrialFolder, limits: Limits, on_event: OnEvent) -> _End | None:
+    """Forward events until the child ends; how it ended when a limit ended it."""
+    started, memory = time.monotonic(), limits.memory()
+    _, offset = folder.events_after(0)
     while child.poll() is None:
-        events = folder.events()
-        for event in events[seen:]:
+        events, offset = folder.events_after(offset)
+        for event in events:
             on_event(event)
-        seen = len(events)
         if time.monotonic() - started > limits.seconds:
             span = format_quantity(limits.seconds, "s")
-            return "timeout", Text(f"stopped at the time limit of {span}", f"超过时间上限 {span}，已停止")
+            words = Text(f"stopped at the time limit of {span}", f"超过时间上限 {span}，已停止")
+            return _End("timeout", words, limits.seconds)
         if child.sample_memory() > memory:
             size = format_quantity(memory, "byte")
-            return "out of memory", Text(
-                f"stopped at the memory limit of {size}", f"超过内存上限 {size}，已停止"
-            )
+            words = Text(f"stopped at the memory limit of {size}", f"超过内存上限 {size}，已停止")
+            return _End("out of memory", words, memory)
         time.sleep(_POLL_SECONDS)
     return None
 
 
-def _crash(code: int | None) -> tuple[Status, Text]:
+def _crash(code: int | None, *, out_of_memory: bool) -> _End:
+    """What an exit code says of a process that left no outcome."""
+    if code == -signal.SIGKILL and out_of_memory:
+        return _End("out of memory", _SYSTEM_MEMORY)
+    if code == -signal.SIGKILL:
+        return _End("failed", _KILLED, killed=True)
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        if -code == signal.SIGKILL:
-            return "out of memory", Text(
-                "the process was killed (SIGKILL), as the system does when memory runs out",
-                "进程被 SIGKILL 终止，系统内存耗尽时即如此",
-            )
-        return "failed", Text(f"the process died of {name}", f"进程因 {name} 终止")
-    return "failed", Text(
-        f"the process ended with code {code} and left no result; see log.txt in the trial's folder",
-        f"进程以代码 {code} 结束且没有留下结果；见试验文件夹中的 log.txt",
+        return _End(
+            "failed", Text(f"the process died of {name}; {_LOG.en}", f"进程因 {name} 终止；{_LOG.zh}")
+        )
+    return _End(
+        "failed",
+        Text(
+            f"the process ended with code {code} and left no result; {_LOG.en}",
+            f"进程以代码 {code} 结束且没有留下结果；{_LOG.zh}",
+        ),
     )
+
+
+_LOG = Text("see log.txt in the trial's folder", "见试验文件夹中的 log.txt")
+_SYSTEM_MEMORY = Text("the system ended the process because memory ran out", "系统内存耗尽，终止了该进程")
+_KILLED = Text(
+    f"the process was killed {_KILLS} times (SIGKILL) from outside, not for memory; the next run tries again",
+    f"进程被外部终止 {_KILLS} 次（SIGKILL），并非内存不足；下次运行会重试",
+)
+
+
+def _oom_kills() -> int:
+    """How many processes the system has ended for want of memory (Linux; 0 elsewhere)."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def _disk_refused(folder: Path) -> OutOfSpace:
+    """What a worker's exit code cannot carry: which disk, and what is the matter with it."""
+    where = {folder, Path(tempfile.gettempdir())}
+    return OutOfSpace(
+        "the disk refused a write while a trial ran; nothing was recorded about the trial",
+        got="; ".join(sorted(f"{path}: {_state(path)}" for path in where)),
+        next_step="free space, or make the folder writable, and run again: it goes on",
+    )
+
+
+def _state(path: Path) -> str:
+    if sys.platform != "win32" and os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "read-only"
+    return f"{format_quantity(shutil.disk_usage(path).free, 'byte')} left"

@@ -1,68 +1,105 @@
-"""`python -m tiku.examination.zygote`: imports once, forks a worker per request.
+"""`python -m tiku.examination.zygote INPUTS`: imports and reads the data once, forks a worker per request.
 
 Requests and answers are JSON lines: {"start": FOLDER} -> {"pid": N}; {"poll": PID} -> {"code": N|null}.
-It computes nothing itself: a process that has started OpenMP threads must not be forked. It ends,
-and its children with it, when its standard input closes.
+It does no arithmetic itself: a process that has started OpenMP threads must not be forked. It ends,
+and every process of its workers with it, when its standard input closes, as it does when the exam
+is killed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tiku.examination.inputs import Inputs
 
 __all__ = ["main"]
 
 # What nearly every trial imports; importing starts no threads.
-_PRELOADED = ("numpy", "scipy.stats", "torch", "transformers.models.auto", "safetensors.torch", "psutil")
+_PRELOADED = (
+    "numpy", "scipy.stats", "torch", "transformers.models.auto", "transformers.modeling_utils",
+    "safetensors.torch", "psutil", "tiku.artefact", "tiku.examination.worker",
+)  # fmt: skip
 
 
-def main() -> None:
-    """Serve until standard input closes."""
-    _die_with_parent()
+def main(inputs: str) -> None:
+    """Serve until standard input closes. `inputs` is the JSON that `load_inputs` takes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exam decides what Ctrl-C ends
+    answers = _own_stdout()
     for name in _PRELOADED:
         importlib.import_module(name)
+    loaded = _load(json.loads(inputs))
     codes: dict[int, int | None] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
-            pid = _fork(Path(request["start"]))
+            pid = _fork(Path(request["start"]), loaded)
             codes[pid] = None
-            answer = {"pid": pid}
+            answer: dict[str, int | None] = {"pid": pid}
         else:
-            answer = {"code": _poll(int(request["poll"]), codes)}  # type: ignore[dict-item]
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+            answer = {"code": _poll(int(request["poll"]), codes)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
     for pid in [pid for pid, code in codes.items() if code is None]:
         _end(pid)
 
 
-def _fork(folder: Path) -> int:
-    pid = os.fork()
-    if pid:
+def _own_stdout() -> IO[str]:
+    """The answers' stream; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+def _load(values: dict[str, Any]) -> Inputs | None:
+    """The data, read once for all workers; None when that fails: a worker then says why."""
+    from tiku.examination.inputs import load_inputs
+
+    try:
+        return load_inputs(values)
+    except Exception:
+        return None
+
+
+def _fork(folder: Path, inputs: Inputs | None) -> int:
+    zygote = os.getpid()
+    if pid := os.fork():
         return pid
+    code = 1
     try:
         os.setsid()
-        _die_with_parent()
+        _die_with(zygote)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        code = _work(folder, inputs)
+    finally:  # whatever happens, a worker never goes on as a second zygote
+        os._exit(code)
+
+
+def _work(folder: Path, inputs: Inputs | None) -> int:
+    from tiku.core.files import refused_by_disk
+    from tiku.examination.worker import EXIT_DISK, run
+
+    try:
         _redirect(folder / "log.txt")
-        from tiku.examination.worker import run
-
-        code = run(folder)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        code = 1
-    finally:
+        code = run(folder, inputs)
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
+    except BaseException as error:
+        if refused_by_disk(error):
+            return EXIT_DISK
+        traceback.print_exc()
+        sys.stderr.flush()
+        return 1
+    return code
 
 
 def _redirect(log: Path) -> None:
@@ -72,29 +109,38 @@ def _redirect(log: Path) -> None:
 
 
 def _poll(pid: int, codes: dict[int, int | None]) -> int | None:
-    if codes.get(pid) is None and pid in codes:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            codes[pid] = os.waitstatus_to_exitcode(status)
+    if codes.get(pid) is None and pid in codes and os.waitid(os.P_PID, pid, _ENDED) is not None:
+        _end(pid)  # its number is not free before it is waited for: what it left behind can be ended
+        codes[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return codes.get(pid)
 
 
+_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT if sys.platform != "win32" else 0
+
+
 def _end(pid: int) -> None:
-    try:
+    """End a worker's group and whatever of it began a group of its own."""
+    import psutil
+
+    family = []
+    with contextlib.suppress(psutil.Error):
+        family = psutil.Process(pid).children(recursive=True)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Ask the kernel to end this process when its parent ends (Linux); elsewhere nothing happens."""
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     except (OSError, AttributeError):
         return
-    if os.getppid() == 1:
-        os._exit(1)  # the parent had already gone
+    if os.getppid() != parent:
+        os._exit(1)  # it had already gone
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
