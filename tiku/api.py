@@ -140,7 +140,7 @@ def apply_recipe_file(recipe: Path, plan: Plan, *, watch: Watch = unwatched) -> 
     from tiku.core.errors import RecipeError
     from tiku.core.method import Context
     from tiku.examination.admission import admit
-    from tiku.examination.building import Refused, apply_recipe
+    from tiku.examination.building import Refused, apply_recipe, without_test
     from tiku.examination.inputs import load_inputs, remark_on
     from tiku.examination.timeline import Timeline
 
@@ -155,7 +155,7 @@ def apply_recipe_file(recipe: Path, plan: Plan, *, watch: Watch = unwatched) -> 
         timeline.fraction("build", done / max(total, 1e-9), 0.0, note)
 
     with timeline.ticking(), tempfile.TemporaryDirectory(prefix="tiku-") as workdir:
-        context = Context(inputs.splits, plan.protocol(), Path(workdir), progress)
+        context = Context(without_test(inputs.splits), plan.protocol(), Path(workdir), progress)
         try:
             subject = apply_recipe(steps, inputs.load_subject(plan.seed), context)
         except Refused as refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tiku.core import registry
+from tiku.core.data import Splits
 from tiku.core.method import Context, Method, Progress
 from tiku.core.protocol import Protocol
 from tiku.core.recipe import Recipe
@@ -14,7 +15,7 @@ from tiku.core.verdict import Support
 from tiku.examination.inputs import Inputs
 from tiku.examination.ledger import Ledger, TrialFolder, TrialSpec
 
-__all__ = ["Refused", "apply_recipe", "build"]
+__all__ = ["Refused", "apply_recipe", "build", "without_test"]
 
 
 class Refused(Exception):
@@ -38,9 +39,14 @@ def build(spec: TrialSpec, inputs: Inputs, ledger: Ledger, folder: TrialFolder, 
         subject = inputs.load_subject(spec.protocol.seed)
     workdir = folder.path / "work"
     workdir.mkdir(exist_ok=True)
-    context = Context(inputs.splits, spec.protocol, workdir, progress)
+    context = Context(without_test(inputs.splits), spec.protocol, workdir, progress)
     rest = Recipe.of(*spec.recipe.methods()[len(done) :])
     write(apply_recipe(rest, subject, context), folder.build, recipe=spec.recipe, examples=inputs.examples())
+
+
+def without_test(splits: tuple[Splits, ...]) -> tuple[Splits, ...]:
+    """What a method may see: the test part is empty, so that none can learn from it or choose by it."""
+    return tuple(replace(one, test=one.test.take([])) for one in splits)
 
 
 def apply_recipe(recipe: Recipe, subject: Subject, context: Context) -> Subject:
