@@ -35,7 +35,7 @@ def parse_recipe(text: str, *, name: str = "recipe") -> Recipe:
 
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise RecipeError(
             "the recipe is not valid YAML",
             got=_where(name, error),
@@ -58,7 +58,7 @@ def read_recipe(path: Path) -> Recipe:
             "the recipe file cannot be read",
             got=f"{path}: {error}",
             allowed="a YAML file in UTF-8",
-            next_step="check the path",
+            next_step="save it as UTF-8 text" if isinstance(error, ValueError) else "check the path",
         ) from error
     return parse_recipe(text, name=str(path))
 

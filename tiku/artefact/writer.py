@@ -30,7 +30,7 @@ from tiku.core.recipe import Recipe
 from tiku.core.subject import Subject
 from tiku.version import __version__
 
-__all__ = ["write"]
+__all__ = ["refuse_foreign", "write"]
 
 _RECIPE = "recipe.yaml"
 _README = "README.md"
@@ -52,7 +52,7 @@ def write(
     `MissingExtra`, `OutOfSpace`.
     """
     folder = Path(folder)
-    _refuse_foreign(folder)
+    refuse_foreign(folder)
     with atomic_folder(folder) as staging:
         manifest = _write_model(subject, staging)
         session = open_session(staging, manifest)
@@ -101,7 +101,8 @@ def _entries(staging: Path) -> dict[str, FileEntry]:
     return entries
 
 
-def _refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path) -> None:
+    """Raise `ArtefactError` where `write` would write over something else."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
         raise ArtefactError(
             "this folder holds something that is not an artefact; nothing was written over",

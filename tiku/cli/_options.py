@@ -140,7 +140,7 @@ def takes_plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _pairs(items: list[str] | None) -> Mapping[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for item in items or ():
         old, equals, new = item.partition("=")
         if not equals or not old or not new:
@@ -150,7 +150,13 @@ def _pairs(items: list[str] | None) -> Mapping[str, str]:
                 allowed="for example --label-map 1=positive",
                 next_step="write the label of the data, an equals sign, and the class",
             )
-        found[old] = new
+        if found.setdefault(old, new) != new:
+            raise BadInput(
+                "one label is mapped twice",
+                got=f"{old}={found[old]} and {item}",
+                allowed="one class for each label",
+                next_step="leave one of them out",
+            )
     return found
 
 

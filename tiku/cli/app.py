@@ -92,8 +92,8 @@ def _run() -> int:
 
 def _of_system(error: OSError) -> TikuError:
     return TikuError(
-        "the system refused to read or write",
-        got=f"{error.filename}: {error.strerror}" if error.filename else str(error),
+        f"the system refused to read or write: {error.strerror or error}",
+        got=error.filename or type(error).__name__,
         next_step="check the path, its permissions and the free space",
     )
 

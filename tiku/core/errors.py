@@ -20,6 +20,7 @@ A refusal ("not supported because …") is not an error: it is a `Support` value
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 
 __all__ = [
@@ -61,7 +62,7 @@ class TikuError(Exception):
     ) -> None:
         listed = allowed if allowed is None or isinstance(allowed, str) else ", ".join(allowed)
         self.what = printable(what)
-        self.got = None if got is None else _shorten(str(got), _SHOWN)
+        self.got = None if got is None else _shorten(_spelled(got), _SHOWN)
         self.allowed = None if listed is None else _shorten(listed, _LISTED)
         self.next_step = None if next_step is None else printable(next_step)
         super().__init__(self.what)
@@ -88,6 +89,16 @@ def printable(text: str) -> str:
     """The text on one line, every character that a terminal would obey or cannot show escaped."""
     kept = "\u3000"  # the space of Chinese text
     return "".join(c if c.isprintable() or c == kept else repr(c)[1:-1] for c in text)
+
+
+def _spelled(got: object) -> str:
+    """A nested value without going all the way down: a few lines of YAML can stand for gigabytes."""
+    if not isinstance(got, list | tuple | dict | set):
+        return str(got)
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxlist, brief.maxtuple, brief.maxdict, brief.maxset = 3, 12, 12, 12, 12
+    brief.maxstring = brief.maxother = _SHOWN
+    return brief.repr(got)
 
 
 def _shorten(text: str, most: int) -> str:

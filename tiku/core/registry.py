@@ -94,6 +94,7 @@ def get(group: str, name: str) -> Any:
 
 
 def closest(name: str, allowed: object) -> str | None:
-    """ "did you mean …" for a mistyped name, or None when nothing is near."""
-    near = difflib.get_close_matches(name.lower(), [str(a) for a in allowed], n=2, cutoff=0.6)  # type: ignore[attr-defined]
-    return f"did you mean {' or '.join(near)}?" if near else None
+    """ "did you mean …" for a mistyped name, or None when nothing is near. Case does not count."""
+    spelled = {str(a).lower(): str(a) for a in allowed}  # type: ignore[attr-defined]
+    near = difflib.get_close_matches(name.lower(), spelled, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(spelled[n] for n in near)}?" if near else None

@@ -21,22 +21,23 @@ def checked_texts(
     """The values as texts. Raises `DataError`, naming the rows, for a value that is no text, empty,
     too long, or holds control characters or lone surrogates."""
     rows = list(zip(values, where, strict=True))
+    one = f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
     _refuse(
         [f"{at} is {type(v).__name__}" for v, at in rows if not isinstance(v, str)],
-        f"a {what} is not text",
+        f"{one} is not text",
         "text in every row",
         "remove these rows, or name the column that holds the text with --text",
     )
     _refuse(
         [at for v, at in rows if not v.strip()],
-        f"a {what} is empty",
+        f"{one} is empty",
         "at least one visible character",
         "remove these rows",
     )
     if most is not None:
         _refuse(
             [f"{at}: {len(v):,} characters" for v, at in rows if len(v) > most],
-            f"a {what} is too long for one example",
+            f"{one} is too long for one example",
             f"up to {most:,} characters",
             "cut it into examples of its own, or look for a quote that never closes",
         )
@@ -46,7 +47,7 @@ def checked_texts(
             for v, at in rows
             if (bad := _UNPRINTABLE.search(v))
         ],
-        f"a {what} holds control characters",
+        f"{one} holds control characters",
         "printable text, tabs and line breaks",
         "remove these characters, for example: tr -d '\\000-\\010\\016-\\037\\177'",
     )

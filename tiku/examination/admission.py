@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
+from tiku.artefact.writer import refuse_foreign
 from tiku.core.errors import BadInput, OutOfSpace
 from tiku.core.instrument import all_metrics
 from tiku.core.requirement import parse_requirement
@@ -13,17 +15,37 @@ from tiku.examination.plan import Plan, stated_objective
 __all__ = ["admit"]
 
 
-def admit(plan: Plan) -> None:
+_WRITTEN = ("result.json", "report.html", "artefact")
+
+
+def admit(plan: Plan, *, writes: Literal["exam", "artefact"] = "exam") -> None:
     """Check requirements, objective, folder and device; writes nothing.
 
-    Raises `RequirementError`, `UnknownName`, `BadInput`, `OutOfSpace`.
+    `writes` says what the folder will hold. Raises `RequirementError`, `UnknownName`, `BadInput`,
+    `ArtefactError`, `OutOfSpace`.
     """
     metrics = all_metrics()
     for text in plan.require:
         parse_requirement(text, metrics)
     stated_objective(plan, metrics)
     _check_folder(plan.out)
+    if writes == "exam":
+        _refuse_foreign(plan.out)
+    else:
+        refuse_foreign(plan.out)
     _check_device(plan.device)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise `BadInput` where the exam would write over files that no exam wrote."""
+    foreign = [name for name in _WRITTEN if (out / name).exists()]
+    if foreign and not (out / "trials").is_dir():
+        raise BadInput(
+            "the folder holds files that are not an exam's; nothing was written over",
+            got=f"{out}: {', '.join(foreign)}",
+            allowed="a new folder, or one that an exam wrote",
+            next_step="choose another folder with --out",
+        )
 
 
 def _check_folder(out: Path) -> None:

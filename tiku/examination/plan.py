@@ -52,6 +52,13 @@ class Plan:
             raise BadInput(
                 "no data was given", allowed="--data PATH or --data sample:NAME", next_step="tiku samples"
             )
+        if not all((self.model, *self.data)):
+            raise BadInput(
+                "the name of the model or of the data is empty",
+                got=f"model {self.model!r}, data {', '.join(map(repr, self.data))}",
+                allowed="a path, sample:NAME, or a hub id",
+                next_step="check the variable that should hold it",
+            )
         _one_of("budget", self.budget, BUDGETS)
         _one_of("task", self.task, TASKS)
         _one_of("device", self.device.partition(":")[0], _DEVICES)

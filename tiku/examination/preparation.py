@@ -16,8 +16,9 @@ from tiku.core.files import write_json
 from tiku.core.hashing import hash_of
 from tiku.core.method import Method, Progress, Situation
 from tiku.core.recipe import Recipe
+from tiku.core.task import TASKS
 from tiku.examination.inputs import Inputs
-from tiku.examination.plan import Plan
+from tiku.examination.plan import Plan, target_for
 
 __all__ = ["Prepared", "prepare"]
 
@@ -46,7 +47,12 @@ class Prepared:
 
 
 def prepare(inputs: Inputs, plan: Plan, progress: Progress) -> Prepared:
-    """Read from the exam's folder when nothing changed, else load the model once and look."""
+    """Read from the exam's folder when nothing changed, else load the model once and look.
+
+    Raises `RequirementError` for a metric that the task does not have, before anything is written.
+    """
+    if inputs.family.task in TASKS:  # some sources state their own task only when they are loaded
+        target_for(plan, TASKS[inputs.family.task])
     progress(0, 1, "fingerprint")
     model_sha, data_sha = inputs.model_sha(), inputs.data_sha()
     key = hash_of(model_sha, data_sha, plan.finetune, plan.seed)[:16]

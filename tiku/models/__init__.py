@@ -32,8 +32,7 @@ def resolve(source: str, task: str | None = None) -> Family:
             "this model cannot serve the task",
             got=f"{source} for {task}",
             allowed=sorted({family.task for family in able}),
-            next_step=registry.closest(str(task), {family.task for family in families})
-            or "choose one of these tasks, or another model",
+            next_step="give data for one of these tasks, or another model",
         )
     if len(fitting) == 1:
         return fitting[0]

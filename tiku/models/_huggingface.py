@@ -253,8 +253,11 @@ def _positions(module: Any) -> int | None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a library's message; its class where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """The first line of a library's message, and what it announces; its class where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 @contextlib.contextmanager

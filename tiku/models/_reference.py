@@ -34,7 +34,7 @@ def call(source: str, labels: tuple[str, ...]) -> Any:
     try:
         takes_labels = "labels" in inspect.signature(function).parameters
         return function(labels=labels) if takes_labels else function()
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModelError(
             "the function that builds the model raised an error",
             got=f"{source}: {type(error).__name__}: {error}",
@@ -58,7 +58,7 @@ def _module(source: str, name: str) -> ModuleType:
     sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    except Exception as error:  # importing runs the user's code
+    except (Exception, SystemExit) as error:  # importing runs the user's code
         absent = isinstance(error, ModuleNotFoundError) and (error.name or "") == name.split(".")[0]
         raise ModelError(
             "there is no Python module of this name" if absent else "importing the module failed",

@@ -96,7 +96,17 @@ class CausalLM(Family):
 
 
 def _check_architecture(config: Any) -> None:
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    saved = tuple(str(name) for name in config.architectures or ())
+    continues = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in saved)
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not continues:
+        raise ModelError(
+            "this model is an encoder: it reads text and cannot continue it",
+            got=f"{config.model_type} ({', '.join(saved) or 'no architecture stated'})",
+            allowed="decoders; an encoder is examined on labelled texts",
+            next_step="give data with a label column (--label COLUMN), or choose a decoder",
+        )
 
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
         raise ModelError(

@@ -16,6 +16,7 @@ from tiku.data.table import Reader, Table
 __all__ = ["READER", "Delimited"]
 
 _DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
+_LOOKED_AT, _SAMPLED = 100_000, 20  # characters and rows that show the delimiter
 _LONGEST_FIELD = 1_000_000  # characters; a longer field is nearly always a quote that never closes
 
 
@@ -42,10 +43,12 @@ class Delimited(Reader):
 
 
 def _delimiter(path: Path, text: str) -> str:
+    """The commonest in the header; in a tab-separated file another one only where it divides every row."""
+    lines = [line for line in text[:_LOOKED_AT].split("\n") if line][:_SAMPLED]
+    counts = {d: lines[0].count(d) for d in (",", ";", "\t", "|")}
     if path.suffix.lower() in (".tsv", ".tab"):
-        return "\t"
-    header = text.lstrip("\n").partition("\n")[0]
-    counts = {d: header.count(d) for d in (",", ";", "\t", "|")}
+        others = {d: n for d, n in counts.items() if n and all(line.count(d) >= n for line in lines)}
+        return "\t" if counts["\t"] or not others else max(others, key=lambda d: others[d])
     return max(counts, key=lambda d: counts[d])
 
 
