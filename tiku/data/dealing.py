@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 __all__ = ["deal", "hash_order"]
 
+_ROUNDING = 1e-9
+
 
 def hash_order(keys: Sequence[str], seed: int) -> NDArray[np.int64]:
     """Positions in the pseudo-random order that seed and keys give."""
@@ -34,9 +36,9 @@ def deal(
 ) -> NDArray[np.int64]:
     """The split (0 … S-1) of each of N examples.
 
-    Shares follow `fractions` (they sum to 1) within each class and overall: exactly to one example
-    where examples stand alone, as nearly as whole groups allow where they do not. `weights` replace
-    counts (characters of a document).
+    Shares follow `fractions` (they sum to 1) within each class and overall: each class's share is
+    rounded down or up where examples stand alone, and kept as nearly as whole groups allow where they
+    do not. `weights` replace counts (characters of a document).
     """
     n = len(keys)
     share = np.asarray(fractions, dtype=np.float64)
@@ -100,22 +102,32 @@ def _deal_singles(
     assigned: NDArray[np.float64],
     split: NDArray[np.int64],
 ) -> None:
-    """Class by class, whole numbers nearest to the share; what rounding left over is carried to the
-    next class, so that the totals come out too."""
-    carry = np.zeros(len(share))
+    """Class by class, its share rounded down or up; who is rounded up is whoever the classes before
+    left short, so that the totals come out too."""
+    short = np.zeros(len(share))
     for kind in range(len(totals)):
         members = single[kinds[single] == kind]
-        wish = share * totals[kind] - assigned[:, kind] + carry
-        take = _whole(wish, len(members), share)
-        carry = np.where(share > 0, wish - take, 0.0)
+        wish = share * totals[kind] - assigned[:, kind]
+        take = _whole(wish, len(members), share, short)
+        short = np.where(share > 0, short + wish - take, 0.0)
         split[members] = np.repeat(np.arange(len(share)), take)
 
 
-def _whole(wish: NDArray[np.float64], n: int, share: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Non-negative whole numbers that sum to n and lie near the wishes."""
-    take = np.floor(np.maximum(wish, 0.0) + 1e-9).astype(np.int64)
+def _whole(
+    wish: NDArray[np.float64], n: int, share: NDArray[np.float64], short: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Non-negative whole numbers that sum to n: each wish rounded down or up where the sum allows it.
+
+    A split that gets most of the data is served first: what it never sees, it cannot learn.
+    """
+    take = np.floor(np.maximum(wish, 0.0) + _ROUNDING).astype(np.int64)
+    largest = int(np.argmax(share))
+    if take.sum() < n and share[largest] > 0.5 and 0 < wish[largest] < 1:
+        take[largest] = 1
     while take.sum() > n:
         take[int(np.argmax(np.where(take > 0, take - wish, -np.inf)))] -= 1
     while take.sum() < n:
-        take[int(np.argmax(np.where(share > 0, wish - take, -np.inf)))] += 1
+        open_ = take < wish - _ROUNDING
+        allowed = open_ if open_.any() else share > 0
+        take[int(np.argmax(np.where(allowed, wish + short - take, -np.inf)))] += 1
     return take

@@ -62,9 +62,10 @@ def split(source: Dataset | LoadedData, *, seed: int, fractions: Fractions | Non
 
     Exact duplicates (equal after normalisation) are kept once, before anything is dealt; copies that
     contradict each other in their label are all dropped. Near-duplicates and groups stay in one
-    split; classes are in proportion. Documents of prose are dealt whole by their characters; fewer
-    than 20 are cut into passages and divided in reading order. Splits that the source came with stay;
-    what it lacks is taken from its train part. `fractions` defaults to 78/2/10/10 % for labelled
+    split; classes are in proportion; labelled examples and questions are shuffled, so that the first
+    items of a part are a fair sample of it. Documents of prose are dealt whole by their characters;
+    fewer than 20 are cut into passages and divided in reading order. Splits that the source came with
+    stay; what it lacks is taken from its train part. `fractions` defaults to 78/2/10/10 % for labelled
     texts, 70/10/10/10 % for prose and 5/5/45/45 % for choices. Raises `DataError` for bad fractions
     and for too little data.
     """
@@ -75,12 +76,16 @@ def split(source: Dataset | LoadedData, *, seed: int, fractions: Fractions | Non
     dataset = loaded.dataset.take(doubles.keep)
     parts = None if loaded.parts is None else tuple(loaded.parts[i] for i in doubles.keep)
     notes = list(findings.of_duplicates(doubles))
-    dataset, parts, contiguous, cut = _cut_prose(dataset, parts)
-    notes += cut
     _refuse_too_small(dataset)
-    clusters = near_duplicates(dataset.keys())
-    positions = _positions(dataset, parts, clusters, shares, seed, contiguous)
-    splits = _assemble(dataset, positions, seed, keep_order=contiguous or isinstance(dataset, Prose))
+    dataset, parts, contiguous, cut = _cut_prose(dataset, parts, shares)
+    notes += cut
+    keys = dataset.keys()
+    clusters = near_duplicates(keys)
+    positions = _positions(dataset, keys, parts, clusters, shares, seed, contiguous)
+    order = hash_order(keys, seed + 1)
+    if contiguous or isinstance(dataset, Prose):
+        order = np.arange(len(dataset))
+    splits = _assemble(dataset, positions, order, seed)
     facts, warnings = findings.of_splits(splits, positions, dataset, clusters, premade=parts is not None)
     report = DataReport(
         {**loaded.report.facts, **findings.duplicate_facts(doubles), **facts},
@@ -91,46 +96,59 @@ def split(source: Dataset | LoadedData, *, seed: int, fractions: Fractions | Non
 
 
 def _cut_prose(
-    dataset: Dataset, parts: tuple[SplitName, ...] | None
+    dataset: Dataset, parts: tuple[SplitName, ...] | None, shares: Fractions
 ) -> tuple[Dataset, tuple[SplitName, ...] | None, bool, list[Text]]:
-    """Few documents become passages, to be divided in reading order."""
-    if not isinstance(dataset, Prose) or len(dataset) >= _FEW_DOCUMENTS or parts is not None:
+    """Documents become passages, to be divided in reading order, where few are there to be divided."""
+    if not isinstance(dataset, Prose) or not _lacking(parts, np.asarray(astuple(shares))):
         return dataset, parts, False, []
-    _refuse_short(dataset)
+    divided = len(dataset) if parts is None else parts.count("train")
+    if divided >= _FEW_DOCUMENTS:
+        return dataset, parts, False, []
     size = max(50, min(4_000, dataset.characters() // _PASSAGES))
     passages = dataset.passages(size)
+    if parts is not None:
+        pieces = [len(dataset.take([i]).passages(size)) for i in range(len(dataset))]
+        parts = tuple(part for part, n in zip(parts, pieces, strict=True) for _ in range(n))
     note = Text(
-        f"{len(dataset)} documents are too few to split whole: each is cut into passages "
+        f"{divided} documents are too few to split whole: each is cut into passages "
         f"({len(passages)} in all) and divided in reading order, so neighbouring passages may lie in "
         "different splits",
-        f"仅有 {len(dataset)} 篇文档，无法按整篇划分：每篇切成段落（共 {len(passages)} 段），按阅读顺序划分，"
+        f"仅有 {divided} 篇文档，无法按整篇划分：每篇切成段落（共 {len(passages)} 段），按阅读顺序划分，"
         "因此相邻段落可能落在不同部分",
     )
-    return passages, None, True, [note]
+    return passages, parts, True, [note]
 
 
-def _refuse_short(prose: Prose) -> None:
-    if prose.characters() < MINIMUM_CHARACTERS:
-        raise DataError(
-            "there is too little text to split",
-            got=f"{prose.name}: {prose.characters():,} characters",
-            allowed=f"at least {MINIMUM_CHARACTERS:,} characters",
-            next_step="add text",
-        )
+def _lacking(parts: Sequence[SplitName] | None, shares: NDArray[np.float64]) -> list[int]:
+    """The splits, as indices into `SPLIT_NAMES`, that are wanted and that the source does not have."""
+    given = set(parts or ())
+    return [i for i, name in enumerate(SPLIT_NAMES) if name not in given and shares[i] > 0]
 
 
 def _refuse_too_small(dataset: Dataset) -> None:
-    if len(dataset) < MINIMUM_EXAMPLES:
+    prose = isinstance(dataset, Prose)
+    size = dataset.characters() if isinstance(dataset, Prose) else len(dataset)
+    least, unit = (MINIMUM_CHARACTERS, "characters") if prose else (MINIMUM_EXAMPLES, "examples")
+    if size < least:
         raise DataError(
-            "there are too few examples to split",
-            got=f"{dataset.name}: {len(dataset)} without duplicates",
-            allowed=f"at least {MINIMUM_EXAMPLES}",
-            next_step="add examples",
+            f"there {'is too little text' if prose else 'are too few examples'} to split",
+            got=f"{dataset.name}: {size:,} without duplicates",
+            allowed=f"at least {least:,} {unit}",
+            next_step="add text" if prose else "add examples",
+        )
+    targets = dataset.targets()
+    if targets is not None and len(left := np.unique(targets)) < 2:
+        raise DataError(
+            "one class is left when examples that contradict each other in their label are dropped",
+            got=f"{dataset.name}: {dataset.classes()[int(left[0])]}",
+            allowed="at least two classes",
+            next_step="correct the labels of the texts that stand in the data with different ones",
         )
 
 
 def _positions(
     dataset: Dataset,
+    keys: Sequence[str],
     parts: tuple[SplitName, ...] | None,
     clusters: NDArray[np.int64] | None,
     shares: Fractions,
@@ -138,33 +156,33 @@ def _positions(
     contiguous: bool,
 ) -> NDArray[np.int64]:
     """The split of each example as an index into `SPLIT_NAMES`."""
-    wanted = np.asarray(astuple(shares))
-    if contiguous and isinstance(dataset, Prose):
-        return _in_reading_order(dataset, wanted)
-    everything = np.arange(len(dataset))
-    if parts is None:
-        return _deal(dataset, everything, clusters, wanted, seed)
-    split_of = np.asarray([SPLIT_NAMES.index(part) for part in parts])
-    given = set(parts)
-    lacking = [i for i, name in enumerate(SPLIT_NAMES) if name not in given and wanted[i] > 0]
-    if lacking:
-        pool = everything[split_of == 0]
-        share = np.zeros(len(SPLIT_NAMES))
-        share[lacking] = wanted[lacking]
+    share = np.asarray(astuple(shares))
+    split_of = np.zeros(len(dataset), dtype=np.int64)
+    pool = np.arange(len(dataset))
+    if parts is not None:
+        split_of = np.asarray([SPLIT_NAMES.index(part) for part in parts])
+        pool = np.flatnonzero(split_of == 0)
+        lacking = _lacking(parts, share)
+        share = np.asarray([share[i] if i in lacking else 0.0 for i in range(len(share))])
         share[0] = 1 - share.sum()
-        split_of[pool] = _deal(dataset, pool, clusters, share, seed)
+        if not lacking:
+            return split_of
+    if contiguous and isinstance(dataset, Prose):
+        split_of[pool] = _in_reading_order(dataset.take(pool), share)
+    else:
+        split_of[pool] = _deal(dataset, keys, pool, clusters, share, seed)
     return split_of
 
 
 def _deal(
     dataset: Dataset,
+    keys: Sequence[str],
     at: NDArray[np.int64],
     clusters: NDArray[np.int64] | None,
     share: NDArray[np.float64],
     seed: int,
 ) -> NDArray[np.int64]:
-    keys = dataset.keys()
-    groups = _joint_groups(dataset, clusters)
+    groups = _joint_groups(dataset.groups(), clusters)
     targets = dataset.targets()
     weights = None
     if isinstance(dataset, Prose):
@@ -197,17 +215,42 @@ def _refuse_empty(
         )
 
 
-def _joint_groups(dataset: Dataset, clusters: NDArray[np.int64] | None) -> Sequence[Hashable] | None:
-    """The data's own groups where it has them, else the clusters of near-duplicates."""
-    groups = dataset.groups()
-    if groups is not None or clusters is None:
-        return groups
+def _joint_groups(
+    groups: Sequence[Hashable] | None, clusters: NDArray[np.int64] | None
+) -> Sequence[Hashable] | None:
+    """What must stay together: the data's own groups and near-duplicates, joined where they meet.
+
+    Where joining would chain a large share of the data into one lump, the groups alone count, and
+    what leaks is reported (`findings`).
+    """
+    copies = None if clusters is None else _copies(clusters)
+    if groups is None or copies is None:
+        return groups if copies is None else copies.tolist()
+    numbers = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    own = np.asarray([numbers[group] for group in groups])
+    joined = _components(own, copies)
+    allowed = max(int(np.bincount(own).max()), _LARGEST_CLUSTER * len(own))
+    return joined.tolist() if np.bincount(joined).max() <= allowed else groups
+
+
+def _copies(clusters: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The clusters that are copies; a template of many texts is left as single texts."""
     sizes = np.bincount(clusters, minlength=len(clusters))
     if sizes.max() < 2:
         return None
     templates = sizes[clusters] > max(10, _LARGEST_CLUSTER * len(clusters))
-    alone = np.arange(len(clusters))
-    return np.where(templates, alone, clusters).tolist()  # type: ignore[no-any-return]
+    return np.where(templates, np.arange(len(clusters)), clusters)
+
+
+def _components(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The component of each item when items that share a value of `a` or of `b` are linked."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = len(a)
+    links = coo_array((np.ones(size, dtype=np.int8), (a, size + b)), shape=(2 * size, 2 * size))
+    _, component = connected_components(links, directed=False)
+    return np.unique(component[a], return_inverse=True)[1].ravel()
 
 
 def _in_reading_order(prose: Prose, share: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -222,8 +265,7 @@ def _in_reading_order(prose: Prose, share: NDArray[np.float64]) -> NDArray[np.in
     return split_of
 
 
-def _assemble(dataset: Dataset, split_of: NDArray[np.int64], seed: int, *, keep_order: bool) -> Splits:
-    """The four parts; shuffled, so that the first items of a part are a fair sample of it."""
-    order = np.arange(len(dataset)) if keep_order else hash_order(dataset.keys(), seed + 1)
+def _assemble(dataset: Dataset, split_of: NDArray[np.int64], order: NDArray[np.int64], seed: int) -> Splits:
+    """The four parts, each in this order of the examples."""
     made = {name: dataset.take(order[split_of[order] == i]) for i, name in enumerate(SPLIT_NAMES)}
     return Splits(dataset.name, made["train"], made["calibration"], made["validation"], made["test"], seed)
