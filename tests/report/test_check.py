@@ -87,8 +87,17 @@ def test_a_relative_gate_uses_the_paired_comparison() -> None:
 
 def test_without_confirmation_the_gate_judges_the_chosen_trial_on_validation() -> None:
     result = replace(build_result(), confirmation=None)
-    assert check(result, Gate(("artefact_size <= 30 MB",))).exit_code == 0
-    assert check(replace(result, chosen=None), Gate(("artefact_size <= 30 MB",))).exit_code == 1  # the base
+    gate = Gate(("artefact_size <= 30 MB",), decision="any")
+    assert check(result, gate).exit_code == 0
+    assert check(replace(result, chosen=None), gate).exit_code == 1  # the base
+
+
+def test_a_decision_to_ship_that_nothing_confirmed_does_not_open_the_gate() -> None:
+    result = build_result()
+    assert check(replace(result, confirmation=None)).exit_code == 3
+    assert result.confirmation is not None
+    damaged = replace(result.confirmation, artefact_check={"hashes_ok": False, "max_abs_diff": None})
+    assert check(replace(result, confirmation=damaged)).exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ def read_inputs(spec: str, text: str | None, pair: str | None, language: Languag
 
     if spec == "-":
         return _lines(decoded(sys.stdin.buffer.read(), _STDIN), _STDIN)
+    if not spec.strip():
+        raise _empty("the text", spec)
     path = user_path(spec)
     if os.path.isfile(path) and path.suffix.lower() in _LINES:
         return _lines(read_text(path), spec)
@@ -51,11 +53,18 @@ def _looks_like_path(path: Path, spec: str) -> bool:
 
 def _lines(text: str, name: str) -> list[Any]:
     """One input per line; an empty line is an input too, so that line i of the output answers line i."""
-    lines = text.removesuffix("\n").split("\n")
     if not text.strip():
-        raise DataError(f"{name} is empty", got=f"{len(text)} characters", allowed=_ALLOWED,
-                        next_step="give at least one text")  # fmt: skip
-    return lines
+        raise _empty(name, text)
+    return list(text.removesuffix("\n").split("\n"))
+
+
+def _empty(name: str, text: str) -> DataError:
+    return DataError(
+        f"{name} is empty",
+        got=f"{len(text)} characters",
+        allowed=_ALLOWED,
+        next_step="give at least one text",
+    )
 
 
 def _from_table(path: Path, text: str | None, pair: str | None, language: Language | None) -> list[Any]:

@@ -14,7 +14,7 @@ __all__ = ["explain"]
 def explain(error: Any, words: Sequence[str]) -> BadInput:
     """What typer's usage error says, as tiku says it. `words` are the arguments as they were given."""
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "tiku"
+    command = context.command_path if context else _command(words)
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):
         return _no_such_option(error.option_name, command, context)
     if error.message.startswith("No such command"):
@@ -31,6 +31,11 @@ def explain(error: Any, words: Sequence[str]) -> BadInput:
         got=_given(param, words),
         next_step=f"{command} --help",
     )
+
+
+def _command(words: Sequence[str]) -> str:
+    """What the user wanted to call, where typer does not say."""
+    return f"tiku {words[0]}" if words and not words[0].startswith("-") else "tiku"
 
 
 def _no_such_option(name: str, command: str, context: Any) -> BadInput:

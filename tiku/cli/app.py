@@ -69,7 +69,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="tiku", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except TikuError as error:
         return _tell(error.parts(), error.exit_code)

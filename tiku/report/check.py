@@ -234,6 +234,18 @@ def _question(name: str, result: Result) -> Line:
 
 
 def _decision(result: Result) -> Line:
+    """The decision, unless the result itself contradicts it: SHIP stands on a proven artefact."""
     met = {"ship": True, "do not ship": False, "cannot tell": None}[result.decision]
     reason = result.reasons[0] if result.reasons and met is not True else None
+    if met:
+        met, reason = _proven(result)
     return Line("decision", "ship", met, DECISION_WORDS[result.decision], reason)
+
+
+def _proven(result: Result) -> tuple[bool | None, Text | None]:
+    if result.confirmation is None:
+        return None, Text("nothing was confirmed on the test split", "未在测试集上确认")
+    found = result.confirmation.artefact_check
+    if found.get("ok", True) and found.get("hashes_ok") is True:
+        return True, None
+    return False, Text("the artefact did not pass its own check", "成品未通过自检")
