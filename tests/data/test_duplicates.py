@@ -43,7 +43,9 @@ def _edited(draw, text, edits):
 
 class TestExact:
     def test_copies_that_differ_by_case_width_or_spaces_are_one(self):
-        rows = _texts(("Great  film", "good"), ("dull", "bad"), ("ｇｒｅａｔ film ", "good"), ("great\tfilm", "good"))
+        rows = _texts(
+            ("Great  film", "good"), ("dull", "bad"), ("ｇｒｅａｔ film ", "good"), ("great\tfilm", "good")
+        )
         found = find_duplicates(rows, None)
         assert found.keep.tolist() == [0, 1]
         assert (found.repeated, found.contradicting, found.leaks) == (2, 0, 0)

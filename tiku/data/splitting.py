@@ -24,6 +24,7 @@ MINIMUM_EXAMPLES = 20
 MINIMUM_CHARACTERS = 2_000
 _FEW_DOCUMENTS = 20  # below it, documents are cut into passages
 _PASSAGES = 200
+_LARGEST_LUMP = 0.05  # of groups joined by near-duplicates; more cannot be dealt in proportion
 _LARGEST_CLUSTER = 0.02  # a chain of near-duplicates above this share is a template, not a copy
 
 
@@ -229,7 +230,7 @@ def _joint_groups(
     numbers = {group: i for i, group in enumerate(dict.fromkeys(groups))}
     own = np.asarray([numbers[group] for group in groups])
     joined = _components(own, copies)
-    allowed = max(int(np.bincount(own).max()), _LARGEST_CLUSTER * len(own))
+    allowed = max(int(np.bincount(own).max()), _LARGEST_LUMP * len(own), 10)
     return joined.tolist() if np.bincount(joined).max() <= allowed else groups
 
 
