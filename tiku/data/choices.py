@@ -64,6 +64,10 @@ class Choices(Dataset):
             for context, options in zip(self.contexts, self.options, strict=True)
         ]
 
+    def inputs(self) -> Sequence[str]:
+        """What the model reads before the options."""
+        return self.contexts
+
     def answer_texts(self) -> Sequence[str]:
         """The right option of each question, normalised."""
         return [normal(o[a]) for o, a in zip(self.options, self.answers, strict=True)]

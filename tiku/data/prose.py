@@ -55,6 +55,10 @@ class Prose(Dataset):
         """The normalised document."""
         return [normal(document) for document in self.documents]
 
+    def inputs(self) -> Sequence[str]:
+        """The documents."""
+        return self.documents
+
     def groups(self) -> Sequence[Hashable] | None:
         """The title: passages cut from one document carry the same one."""
         return self.titles
