@@ -55,8 +55,8 @@ def run(*args: object, stdin: bytes = b"") -> Outcome:
 def run_process(*args: object, stdin: bytes = b"", cwd: Path = ROOT, **env: str) -> Outcome:
     """The same in an interpreter of its own, outside a terminal."""
     done = subprocess.run(
-        command(*args), input=stdin, cwd=cwd, env=environment(**env), capture_output=True, timeout=120, check=False
-    )  # fmt: skip
+        command(*args), input=stdin, cwd=cwd, env=environment(**env), capture_output=True, timeout=120
+    )
     return Outcome(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
 
 

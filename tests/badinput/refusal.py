@@ -15,9 +15,6 @@ from tests.tiny import sentences
 
 __all__ = ["Case", "Home", "case", "check", "exam", "rows", "table"]
 
-import os
-
-DEBUG = os.environ.get("SHOW")
 _OWN = (".cache", ".hub", "__pycache__")  # caches are no results
 
 
@@ -89,8 +86,6 @@ def check(home: Home, row: Case) -> None:
 
 
 def _explained(told: Outcome, row: Case) -> None:
-    if DEBUG:
-        print(row.name, "\n", told.err)
     assert "Traceback" not in told.out + told.err
     assert told.code == row.code, told.err
     lines = told.err.splitlines()

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Artefacts and inputs that `predict` and `verify` must not use."""
 
 from __future__ import annotations

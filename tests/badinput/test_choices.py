@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Multiple-choice questions that cannot be asked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Columns that are missing, misspelt, doubled, empty, or used for two things."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Data files that cannot be read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Flags, commands and folders that cannot be meant."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Labels that are no classes, and maps that do not fit them."""
 
 from __future__ import annotations

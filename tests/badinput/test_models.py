@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Models that are missing, damaged, dangerous, or of another kind than the data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Requirements and objectives that cannot be meant. They are refused before data or model are read."""
 
 from __future__ import annotations

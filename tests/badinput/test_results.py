@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Results and gates that `check` and `compare` must not believe."""
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ def _closed(home: Home, arguments: list[object], code: int) -> None:
         ("accuracy >= 0.847", 3),  # the interval holds the threshold
     ],
 )
-def test_gate_stays_closed_for_what_is_missed_and_what_was_not_measured(home: Home, text: str, code: int) -> None:
+def test_gate_stays_closed_for_what_is_missed_and_what_was_not_measured(
+    home: Home, text: str, code: int
+) -> None:
     _closed(home, _gate(home, f'[gate]\nrequire = ["{text}"]\n'), code)
 
 

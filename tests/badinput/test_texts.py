@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per case reads as a table
 """Texts that no model should be given, and those that only look bad."""
 
 from __future__ import annotations
