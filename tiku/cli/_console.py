@@ -13,6 +13,7 @@ from tiku.core.errors import printable
 from tiku.core.hashing import canonical
 from tiku.core.text import Language
 from tiku.examination.timeline import Update, Watch, unwatched
+from tiku.report.streams import styled
 
 __all__ = ["print_json", "remark", "take_any_character", "wants_json", "watching"]
 
@@ -42,7 +43,7 @@ def watching(quiet: bool, language: Language) -> Iterator[Watch]:
     """A watcher that draws on stderr: a bar on a terminal, lines elsewhere, nothing when quiet."""
     if quiet:
         yield unwatched
-    elif sys.stderr.isatty():
+    elif styled(sys.stderr):
         with _bar(language) as watch:
             yield watch
     else:

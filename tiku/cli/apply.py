@@ -12,8 +12,12 @@ from tiku.cli._console import print_json, watching
 
 __all__ = ["register"]
 
-_Recipe = Annotated[Path, typer.Argument(help="A recipe.yaml, or an artefact folder that holds one.")]
-_To = Annotated[Path, typer.Option("--out", "-o", help="The folder to write the artefact into.")]
+_Recipe = Annotated[
+    Path, typer.Argument(help="A recipe.yaml, or an artefact folder that holds one.", metavar="RECIPE")
+]
+_To = Annotated[
+    Path, typer.Option("--out", "-o", help="The folder to write the artefact into.", metavar="DIR")
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -12,7 +12,9 @@ from tiku.cli._console import print_json, watching
 
 __all__ = ["register"]
 
-_Question = Annotated[str, typer.Argument(help="A question's id or number: `tiku questions` lists them.")]
+_Question = Annotated[
+    str, typer.Argument(help="A question's id or number: `tiku questions` lists them.", metavar="QUESTION")
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -12,8 +12,12 @@ from tiku.cli._console import print_json
 
 __all__ = ["register"]
 
-_Result = Annotated[Path, typer.Argument(help="A result.json.")]
-_Gate = Annotated[Path | None, typer.Option("--gate", help="A TOML file with a [gate] table.")]
+_Result = Annotated[
+    Path, typer.Argument(help="A result.json, or the folder that holds it.", metavar="RESULT")
+]
+_Gate = Annotated[
+    Path | None, typer.Option("--gate", help="A TOML file with a [gate] table.", metavar="FILE")
+]
 
 
 def register(app: typer.Typer) -> None:

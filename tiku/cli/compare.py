@@ -12,8 +12,8 @@ from tiku.cli._console import print_json
 
 __all__ = ["register"]
 
-_A = Annotated[Path, typer.Argument(help="A result.json.")]
-_B = Annotated[Path, typer.Argument(help="The result.json to compare with it.")]
+_A = Annotated[Path, typer.Argument(help="A result.json, or the folder that holds it.", metavar="A")]
+_B = Annotated[Path, typer.Argument(help="The result to compare with it.", metavar="B")]
 
 
 def register(app: typer.Typer) -> None:

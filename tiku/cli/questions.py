@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from tiku.cli import _options as o
 from tiku.cli._console import print_json
+from tiku.report.streams import styled
 
 __all__ = ["register"]
 
-_Which = Annotated[str | None, typer.Argument(help="A number (1 … 10) or an id; none lists all.")]
+_Which = Annotated[
+    str | None, typer.Argument(help="A number (1 … 10) or an id; none lists all.", metavar="[QUESTION]")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,9 +49,7 @@ def questions(which: _Which = None, lang: o.Lang = None, as_json: o.Json = False
 
 
 def _show(markdown: str) -> None:
-    import sys
-
-    if not sys.stdout.isatty():
+    if not styled(sys.stdout):
         print(markdown)
         return
     from rich.console import Console

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from tiku.core.instrument import all_metrics
 from tiku.core.result import Result
 from tiku.core.text import Language, Text
 from tiku.report.page import Cell, Page, Requirement, Section, page_of
+from tiku.report.streams import styled
 from tiku.report.tiles import Tile
 from tiku.report.words import ANSWER_WORDS, CHANGE_WORDS, DECISION_WORDS, MET_WORDS, SPLIT_WORDS, STATUS_WORDS
 
@@ -30,15 +32,17 @@ _MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "informative": "i",
 
 
 def console() -> Console:
-    """stdout; a fixed width where it is no terminal, so that piped text is the same everywhere."""
+    """stdout; plain and of a fixed width where it is no terminal, so that piped text is the same
+    everywhere."""
     from rich.console import Console
 
     class Piped(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # rich would exit with 1, which says that a requirement failed
 
-    out = Console(highlight=False, markup=False, emoji=False)
-    return out if out.is_terminal else Piped(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+    fancy = styled(sys.stdout)
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Piped(highlight=False, markup=False, emoji=False, width=width, force_terminal=fancy)
 
 
 def print_summary(result: Result, *, language: Language = "en", folder: Path | None = None) -> None:
