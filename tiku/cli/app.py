@@ -26,9 +26,15 @@ _REPORT = "run again with TIKU_DEBUG=1 and report the traceback"
 # typer carries its own click, or uses the installed one: its parent of BadParameter is the right class.
 _USAGE: type[Exception] = typer.BadParameter.__mro__[2]
 
+_EPILOG = (
+    "Begin with: tiku exam sample:minilm --data sample:movie-reviews\n\n"
+    "Exit codes: 0 ok, 1 a requirement failed, 2 usage or bad input, 3 could not measure, 130 interrupted."
+)
+
 app = typer.Typer(
     name="tiku",
     help="The ten questions every large model must face before it ships, answered by measuring. 题库",
+    epilog=_EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

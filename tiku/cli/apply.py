@@ -12,12 +12,10 @@ from tiku.cli._console import print_json, watching
 
 __all__ = ["register"]
 
-_Recipe = Annotated[
-    Path, typer.Argument(help="A recipe.yaml, or an artefact folder that holds one.", metavar="RECIPE")
-]
-_To = Annotated[
-    Path, typer.Option("--out", "-o", help="The folder to write the artefact into.", metavar="DIR")
-]
+_RECIPE = "A recipe.yaml, or an artefact folder that holds one."
+_Recipe = Annotated[Path, typer.Argument(help=_RECIPE, metavar="RECIPE")]
+_TO = "The folder to write the artefact into; an older artefact there is replaced."
+_To = Annotated[Path, typer.Option("--out", "-o", help=_TO, metavar="DIR")]
 
 
 def register(app: typer.Typer) -> None:

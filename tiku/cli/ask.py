@@ -12,9 +12,8 @@ from tiku.cli._console import print_json, watching
 
 __all__ = ["register"]
 
-_Question = Annotated[
-    str, typer.Argument(help="A question's id or number: `tiku questions` lists them.", metavar="QUESTION")
-]
+_QUESTION = "A question's id or number: `tiku questions` lists them."
+_Question = Annotated[str, typer.Argument(help=_QUESTION, metavar="QUESTION")]
 
 
 def register(app: typer.Typer) -> None:

@@ -13,9 +13,8 @@ from tiku.report.streams import styled
 
 __all__ = ["register"]
 
-_Which = Annotated[
-    str | None, typer.Argument(help="A number (1 … 10) or an id; none lists all.", metavar="[QUESTION]")
-]
+_WHICH = "A number (1 … 10) or an id; none lists all."
+_Which = Annotated[str | None, typer.Argument(help=_WHICH, metavar="QUESTION")]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def questions(which: _Which = None, lang: o.Lang = None, as_json: o.Json = False) -> None:
-    """Read the question bank."""
+    """Read the ten questions, or one with its methods, numbers and sources."""
     from tiku.bank.questions import all_questions, availability, load
     from tiku.core import registry
     from tiku.core.instrument import all_metrics
