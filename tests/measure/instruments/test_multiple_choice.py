@@ -193,7 +193,7 @@ def test_details_are_json_and_name_the_worst_mistakes_and_the_noise_floor(model)
     assert worst and all(one["true"] != one["predicted"] for one in worst)
     assert [one["confidence"] for one in worst] == sorted((one["confidence"] for one in worst), reverse=True)
     assert sum(one["n"] for one in found["reliability"]) == 60
-    assert 0 <= found["protocol"]["noise_floor_nats"] < 1e-4 and found["protocol"]["probes"] == 8
+    assert 0 <= found["protocol"]["noise_floor_nats"] < 1e-4 and found["protocol"]["probes"] == 4
     assert found["decided_within_noise"] == 0
 
 

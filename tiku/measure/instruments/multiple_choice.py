@@ -22,7 +22,7 @@ from tiku.measure.language.scoring import Scores, score
 __all__ = ["INSTRUMENT", "MultipleChoice"]
 
 _TASKS = frozenset({LANGUAGE_TASK})
-_PROBES = 8
+_PROBES = 4
 
 
 def _metric(name: str, direction: Direction, en: str, zh: str, *aliases: str) -> Metric:
