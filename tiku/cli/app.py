@@ -75,8 +75,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = app(prog_name="tiku", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return _call(sys.argv[1:])
     except TikuError as error:
         return _tell(error.parts(), error.exit_code)
     except typer.Exit as stop:
@@ -102,6 +101,14 @@ def _of_system(error: OSError) -> TikuError:
         got=error.filename or type(error).__name__,
         next_step="check the path, its permissions and the free space",
     )
+
+
+def _call(words: list[str]) -> int:
+    """The command's own code. typer's `main` would end an interrupt and a broken pipe by itself."""
+    command = typer.main.get_command(app)
+    with command.make_context("tiku", words) as context:
+        code = command.invoke(context)
+    return code if isinstance(code, int) else 0
 
 
 def _abandoned() -> int:
