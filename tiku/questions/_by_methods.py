@@ -15,7 +15,7 @@ from tiku.core.recipe import Recipe
 from tiku.core.result import Answer, AnswerVerdict, RequirementOutcome, Trial
 from tiku.core.task import TASKS
 from tiku.core.text import Text
-from tiku.questions._wording import change, join
+from tiku.questions._wording import change, grid_caveats, join, with_interval
 
 __all__ = ["MethodQuestion"]
 
@@ -70,8 +70,9 @@ class MethodQuestion(Question):
         kept = [t for t in done if _kept_quality(t, evidence) and metric.name in t.against_base]
         better = [t for t in kept if t.against_base[metric.name].verdict == "better"]
         best = max(better, key=lambda t: _effect(metric, t), default=None)
+        verdict = self._verdict(evidence)
         return Answer(
-            verdict=self._verdict(evidence, best, kept),
+            verdict=verdict if kept or verdict == "fail" else "inconclusive",
             answer=self._sentence(evidence, metric, best, done),
             recommended=best.id if best else None,
             evidence=tuple(t.id for t in evidence.trials),
@@ -85,6 +86,8 @@ class MethodQuestion(Question):
         if evidence.not_run:
             names = ", ".join(str(r) for r in evidence.not_run)
             found.append(Text(f"the budget left no room for: {names}", f"预算不足，未测：{names}"))
+        if any(m.stage == "compress" for t in evidence.trials for m in t.recipe.methods()):
+            found += grid_caveats(evidence.situation.facts)
         return tuple(found)
 
     def _deciding(self, evidence: Evidence, done: Sequence[Trial]) -> Metric | None:
@@ -94,11 +97,12 @@ class MethodQuestion(Question):
                 return evidence.metrics[name]
         return None
 
-    def _verdict(self, evidence: Evidence, best: Trial | None, kept: Sequence[Trial]) -> AnswerVerdict:
+    def _verdict(self, evidence: Evidence) -> AnswerVerdict:
+        """By the requirements on this question's metrics; without any there are only numbers to tell."""
         own = _own_requirements(evidence.requirements, self.metrics)
         if any(o.met is False for o in own):
             return "fail"
-        if any(o.met is None for o in own) or not kept:
+        if any(o.met is None for o in own):
             return "inconclusive"
         return "pass" if own else "informative"
 
@@ -108,8 +112,8 @@ class MethodQuestion(Question):
         if best is None:
             tried = len(done)
             return Text(
-                f"None of the {tried} measured recipes improved {metric.title.en.lower()} and kept the quality; "
-                "the base stays.",
+                f"None of the {tried} measured recipes improved {metric.title.en.lower()} and kept the "
+                "quality; the base stays.",
                 f"已测的 {tried} 个方案均未在保持质量的同时改善{metric.title.zh}，维持基线。",
             )
         quality = evidence.metrics.get(TASKS[evidence.situation.task].quality)
@@ -123,31 +127,47 @@ class MethodQuestion(Question):
         )
 
     def _nothing_measured(self, evidence: Evidence) -> Answer:
-        reasons = [t.reason for t in evidence.trials if t.reason is not None]
-        ids = tuple(t.id for t in evidence.trials)
+        """No candidate gave a number: why, and what the base itself measured."""
+        why = self._why_nothing(evidence)
+        told = [name for name in self.metrics if name in evidence.base.metrics and name in evidence.metrics]
+        tried = tuple(t.id for t in evidence.trials)
+        if not told:
+            verdict: AnswerVerdict = "inconclusive" if tried else "not measured"
+            return Answer(verdict, why, evidence=tried, caveats=self.caveats(evidence))
+        values = [
+            Text(f"{m.title.en.lower()} {shown}", f"{m.title.zh} {shown}")
+            for m, shown in ((evidence.metrics[n], with_interval(evidence.base.metrics[n])) for n in told)
+        ]
+        base = join(values)
+        return Answer(
+            self._verdict(evidence),
+            Text(f"The base alone: {base.en}. {why.en}", f"仅有基线：{base.zh}。{why.zh}"),
+            evidence=(evidence.base.id, *tried),
+            caveats=self.caveats(evidence),
+            key_metric=told[0],
+        )
+
+    def _why_nothing(self, evidence: Evidence) -> Text:
         if not evidence.trials:
-            return Answer(
-                "not measured",
-                _NO_ROOM if evidence.not_run else _NONE_APPLIES,
-                caveats=self.caveats(evidence),
-            )
-        told = join(list(dict.fromkeys(reasons))) if reasons else Text("no reason recorded", "未记录原因")
-        text = Text(f"No method could be measured here: {told.en}.", f"此处没有方法可测：{told.zh}。")
-        return Answer("inconclusive", text, evidence=ids, caveats=self.caveats(evidence))
+            return _NO_ROOM if evidence.not_run else _NONE_APPLIES
+        reasons = list(dict.fromkeys(t.reason for t in evidence.trials if t.reason is not None))
+        told = join(reasons) if reasons else Text("no reason recorded", "未记录原因")
+        return Text(f"No method could be measured here: {told.en}.", f"此处没有方法可测：{told.zh}。")
 
 
 _PRIORITY = {"compile": 4.0, "compress": 3.0, "serve": 2.0, "train": 1.0}
 _NOTHING_BUILT = Text(
-    "Not measured: this release has no method for this question yet. `tiku questions` holds the written answer.",
+    "Not measured: this release has no method for this question yet. `tiku questions` holds the written "
+    "answer.",
     "未测量：此版本尚无针对此问题的方法。文字解答见 `tiku questions`。",
 )
 _NONE_APPLIES = Text(
-    "Not measured: none of the methods of this question applies to this task.",
-    "未测量：此问题的方法均不适用于该任务。",
+    "No method was measured: none of this question's methods applies to this task.",
+    "没有测量任何方法：此问题的方法均不适用于该任务。",
 )
 _NO_ROOM = Text(
-    "Not measured: the budget left no room for it. Give more with --minutes or --budget thorough.",
-    "未测量：预算不足。可用 --minutes 或 --budget thorough 增加。",
+    "No method was measured: the budget left no room for it. Give more with --minutes or --budget thorough.",
+    "没有测量任何方法：预算不足。可用 --minutes 或 --budget thorough 增加。",
 )
 
 

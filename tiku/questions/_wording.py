@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tiku.core.measured import Measured
 from tiku.core.metric import Metric
 from tiku.core.text import Text
 from tiku.core.units import format_quantity
 from tiku.core.verdict import Comparison
 
-__all__ = ["change", "join", "with_interval"]
+__all__ = ["change", "grid_caveats", "join", "with_interval"]
+
+_FULL_BITS = 16  # number formats of fewer bits per weight are a rounding
 
 _VERDICTS = {
     "better": Text("better", "更好"),
@@ -46,3 +51,22 @@ def change(metric: Metric, comparison: Comparison) -> Text:
 def join(parts: list[Text], *, separator: Text = Text("; ", "；")) -> Text:  # noqa: B008 - frozen
     """Several phrases as one."""
     return Text(separator.en.join(p.en for p in parts), separator.zh.join(p.zh for p in parts))
+
+
+def grid_caveats(facts: Mapping[str, Any]) -> tuple[Text, ...]:
+    """What must be known of weights that were rounded before tiku saw them (`facts["weights_grid"]`)."""
+    rounded = [one for one in facts.get("weights_grid") or () if 0 < one["bits"] < _FULL_BITS]
+    share = sum(one["share"] for one in rounded)
+    if share < 0.5:
+        return ()
+    top = max(rounded, key=lambda one: one["share"])
+    bits, block, name = top["bits"], top["block"], top["format"]
+    return (
+        Text(
+            f"the weights were given on a {bits}-bit grid ({name}, blocks of {block}; {share:.0%} of them "
+            "are rounded): the base's quality is that of the rounded weights, and rounding them to such a "
+            "grid again looks better here than on other weights",
+            f"给定的权重已落在 {bits} 位网格上（{name}，每 {block} 个一组；{share:.0%} 已被舍入）："
+            "基线质量即舍入后权重的质量，再次量化到这类网格会显得比在其他权重上更好",
+        ),
+    )

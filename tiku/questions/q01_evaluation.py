@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tiku.core.method import Situation
 from tiku.core.question import Evidence, Proposal, Question
-from tiku.core.result import Answer, AnswerVerdict
+from tiku.core.result import Answer, AnswerVerdict, Trial
 from tiku.core.task import TASKS
 from tiku.core.text import Text
-from tiku.questions._wording import join, with_interval
+from tiku.questions._wording import grid_caveats, join, with_interval
 
 __all__ = ["QUESTION"]
 
@@ -40,10 +41,10 @@ class Evaluation(Question):
         shown = [with_interval(base.metrics[n]) for n in told]
         named = [evidence.metrics[n].title for n in told]
         text = join([Text(f"{t.en} {s}", f"{t.zh} {s}") for t, s in zip(named, shown, strict=True)])
-        count = base.metrics[told[0]].n
+        on = _judged_on(base, told)
         answer = Text(
-            f"The base on {count:,} held-out items: {text.en}. Brackets are 95 % intervals.",
-            f"基线在 {count:,} 个留出样本上：{text.zh}。方括号为 95% 区间。",
+            f"The base on {on.en}: {text.en}. Brackets are 95 % intervals.",
+            f"基线在{on.zh}上：{text.zh}。方括号为 95% 区间。",
         )
         quality = TASKS[evidence.situation.task].quality
         return Answer(
@@ -51,7 +52,11 @@ class Evaluation(Question):
             answer,
             recommended=None,
             evidence=(base.id,),
-            caveats=(*base.warnings, *_resolution(evidence, quality)),
+            caveats=(
+                *base.warnings,
+                *grid_caveats(evidence.situation.facts),
+                *_resolution(evidence, quality),
+            ),
             key_metric=quality if quality in base.metrics else told[0],
         )
 
@@ -64,13 +69,33 @@ class Evaluation(Question):
         return "pass" if own else "informative"
 
 
+def _judged_on(base: Trial, told: Sequence[str]) -> Text:
+    """Of what, and how much: tokens of text and questions for language models, else items."""
+    counts = {name: base.metrics[name].n for name in told}
+    parts = []
+    if "perplexity" in counts:
+        n = counts["perplexity"]
+        parts.append(Text(f"{n:,} held-out tokens of text", f" {n:,} 个留出文本词元"))
+    if "choice_accuracy" in counts:
+        n = counts["choice_accuracy"]
+        parts.append(Text(f"{n:,} held-out questions", f" {n:,} 道留出选择题"))
+    n = counts[told[0]]
+    items = Text(f"{n:,} held-out items", f" {n:,} 个留出样本")
+    return join(parts, separator=Text(" and ", "和")) if parts else items
+
+
 def _resolution(evidence: Evidence, quality: str) -> tuple[Text, ...]:
     """The smallest change that comparisons on this much data could see."""
     seen = [t.against_base[quality].smallest_detectable for t in evidence.trials if quality in t.against_base]
     known = [s for s in seen if s is not None]
     if not known:
         return ()
-    size = f"{100 * max(known):.1f} pt" if evidence.metrics[quality].unit == "1" else f"{max(known):.3g}"
+    metric, least = evidence.metrics[quality], max(known)
+    size = f"{least:.3g}"
+    if metric.scale == "ratio":
+        size = f"{100 * least:.2g} %"
+    elif metric.unit == "1":
+        size = f"{100 * least:.1f} pt"
     return (
         Text(
             f"a change in {quality} smaller than {size} would go unseen on this many items",
