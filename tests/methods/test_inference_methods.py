@@ -17,7 +17,7 @@ from tiku.methods.serving.batch_tuning import BatchTuning
 from tiku.methods.serving.length_bucketing import LengthBucketing
 from tiku.methods.serving.thread_tuning import ThreadTuning
 from tiku.methods.serving.token_budget import TokenBudget
-from tiku.testing import tiny_classifier, tiny_context, tiny_texts
+from tiku.testing import tiny_classifier, tiny_context, tiny_language_model, tiny_texts
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +130,10 @@ class TestRace:
 
     def test_warm_up_is_not_counted(self):
         assert self._race({1: 1.0, 2: [100.0] + [0.5] * 8}, incumbent=1).winner == 2
+
+
+def test_threads_of_a_language_model_are_tuned_while_it_continues_text(tmp_path):
+    context = tiny_context(tmp_path, threads=2)
+    subject = ThreadTuning(rounds=3).apply(tiny_language_model(), context)
+    found = subject.facts["thread_tuning"]
+    assert set(found["median_seconds"]) == {"1", "2"} and subject.serve.threads == found["chosen"]
