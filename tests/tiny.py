@@ -31,8 +31,10 @@ def write_csv(path: Path, count: int = 400, seed: int = 0) -> Path:
     return path
 
 
-def write_model(folder: Path, *, steps: int = 60, labels: tuple[str, ...] = ("bad", "good")) -> Path:
-    """A transformers folder: one-layer BERT, hidden size 32, trained for some steps on other sentences."""
+def write_model(
+    folder: Path, *, steps: int = 60, labels: tuple[str, ...] = ("bad", "good"), hidden: int = 32
+) -> Path:
+    """A transformers folder: one-layer BERT, `hidden` wide, trained for some steps on other sentences."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -52,8 +54,8 @@ def write_model(folder: Path, *, steps: int = 60, labels: tuple[str, ...] = ("ba
     )  # fmt: skip
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(words), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=64, id2label=dict(enumerate(labels)),
+        vocab_size=len(words), hidden_size=hidden, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=2 * hidden, max_position_embeddings=64, id2label=dict(enumerate(labels)),
         label2id={name: i for i, name in enumerate(labels)},
     )  # fmt: skip
     model = BertForSequenceClassification(config)

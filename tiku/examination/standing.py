@@ -45,9 +45,12 @@ def standing(folder: TrialFolder, limits: Limits) -> Trial | None:
 def _changed(status: Status, started: Mapping[str, Any], ended: Mapping[str, Any], limits: Limits) -> bool:
     if ended.get("killed"):
         return True  # that said nothing about the recipe
+    limit = ended.get("limit")
     if status == "timeout":
-        return limits.seconds > _MORE_TIME * float(ended.get("limit") or limits.seconds)
-    if status == "out of memory":
+        return limits.seconds > _MORE_TIME * float(limit or limits.seconds)
+    if status == "out of memory" and limit:
+        return limits.memory() > _MORE_MEMORY * float(limit)
+    if status == "out of memory":  # the system's, whatever else ran then
         now = float(psutil.virtual_memory().available)
         return now > _MORE_MEMORY * float(started.get("available", now))
     return str(started.get("installed", installed())) != installed()

@@ -34,6 +34,7 @@ _PRELOADED = (
 def main(inputs: str) -> None:
     """Serve until standard input closes. `inputs` is the JSON that `load_inputs` takes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exam decides what Ctrl-C ends
+    _adopt()
     answers = _own_stdout()
     for name in _PRELOADED:
         importlib.import_module(name)
@@ -49,8 +50,7 @@ def main(inputs: str) -> None:
             answer = {"code": _poll(int(request["poll"]), codes)}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
-    for pid in [pid for pid, code in codes.items() if code is None]:
-        _end(pid)
+    _end_all()
 
 
 def _own_stdout() -> IO[str]:
@@ -109,27 +109,38 @@ def _redirect(log: Path) -> None:
 
 
 def _poll(pid: int, codes: dict[int, int | None]) -> int | None:
-    if codes.get(pid) is None and pid in codes and os.waitid(os.P_PID, pid, _ENDED) is not None:
-        _end(pid)  # its number is not free before it is waited for: what it left behind can be ended
-        codes[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if codes.get(pid) is None and pid in codes:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            codes[pid] = os.waitstatus_to_exitcode(status)
+            _end_all(spare={other for other, code in codes.items() if code is None})
     return codes.get(pid)
 
 
-_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT if sys.platform != "win32" else 0
+def _end_all(spare: set[int] | None = None) -> None:
+    """End everything below this process but the workers to spare and what they started.
 
-
-def _end(pid: int) -> None:
-    """End a worker's group and whatever of it began a group of its own."""
+    What a worker left behind has become a child of the zygote (`_adopt`).
+    """
     import psutil
 
-    family = []
-    with contextlib.suppress(psutil.Error):
-        family = psutil.Process(pid).children(recursive=True)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    for process in family:
+    for child in psutil.Process().children():
+        if child.pid in (spare or ()):
+            continue
+        family = [child]
         with contextlib.suppress(psutil.Error):
-            process.kill()
+            family += child.children(recursive=True)
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child.pid, 0)
+
+
+def _adopt() -> None:
+    """Become the parent of what a worker leaves behind, in whatever session it runs (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
 def _die_with(parent: int) -> None:
