@@ -95,7 +95,8 @@ def _bar(language: Language) -> Iterator[Watch]:
 
         def watch(update: Update) -> None:
             if update.remark is not None:
-                progress.console.print(_escape(f"- {printable(update.remark[language])}"), style="dim")
+                said = f"- {printable(update.remark[language])}"
+                progress.console.print(said, style="dim", markup=False, highlight=False)
                 return
             left = update.left_seconds
             progress.update(

@@ -16,6 +16,7 @@ from tiku.core.question import Evidence, Question
 from tiku.core.result import Answer, Confirmation, Decision, Result, Trial
 from tiku.core.text import Text
 from tiku.data.locking import locked
+from tiku.examination.command import apply_command, exam_command
 from tiku.examination.exam import Findings
 from tiku.examination.ledger import Ledger
 from tiku.examination.search import interactions
@@ -179,7 +180,7 @@ def _plan_values(findings: Findings) -> dict[str, Any]:
         "minutes": plan.seconds() / 60,
         "seed": plan.seed,
         "questions": list(plan.questions or registry.names("questions")),
-        "command": command_line(findings),
+        "command": exam_command(plan),
     }
 
 
@@ -227,18 +228,6 @@ def _warnings(findings: Findings) -> tuple[Text, ...]:
     return tuple(found)
 
 
-def command_line(findings: Findings) -> str:
-    """The command that repeats this exam."""
-    plan = findings.plan
-    parts = ["tiku", "exam", plan.model, *(w for d in plan.data for w in ("--data", d))]
-    parts += [w for r in plan.require for w in ("--require", f'"{r}"')]
-    parts += ["--minimize", plan.minimize] if plan.minimize else []
-    parts += ["--maximize", plan.maximize] if plan.maximize else []
-    parts += ["--budget", plan.budget, "--seed", str(plan.seed)]
-    return " ".join(parts)
-
-
 def _command(findings: Findings, trial: Trial) -> str:
-    data = " ".join(f"--data {d}" for d in findings.plan.data)
-    recipe = f"{findings.plan.out}/trials/{trial.id}/build/recipe.yaml"
-    return f"tiku apply {recipe} {findings.plan.model} {data} --out DIR"
+    plan = findings.plan
+    return apply_command(plan, plan.out / "trials" / trial.id / "build" / "recipe.yaml")

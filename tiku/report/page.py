@@ -256,5 +256,8 @@ def _sources(trial: Trial, columns: list[str], metrics: Mapping[str, Metric]) ->
 def _command(result: Result, id: str, answer: Answer) -> str:
     if answer.recommended and (command := result.trial(answer.recommended).command):
         return command
+    whole = str(result.plan.get("command", ""))
+    if whole.startswith("tiku exam "):
+        return f"tiku ask {id} {whole.removeprefix('tiku exam ')}"
     names = [part.get("name", "") for part in result.data.get("parts", ())] or [result.data.get("name", "")]
     return " ".join(["tiku", "ask", id, str(result.model.get("name")), *(f"--data {name}" for name in names)])
