@@ -16,7 +16,7 @@ from tiku.examination.plan import Plan
 PLANS: dict[str, Any] = {
     "little": {},
     "requirements": {"require": ("accuracy >= 0.98 * base", "p95_latency <= 20 ms"), "minimize": "energy"},
-    "columns": {"columns": {"text": "a text", "label": "y", "slices": ("a", "b"), "label_map": {"0": "no way"}}},
+    "columns": {"columns": {"text": "a text", "label": "y", "slices": ("a", "b"), "label_map": {"0": "no"}}},
     "choices": {"columns": {"context": "q", "options": "o", "answer": "a"}, "task": "causal-lm"},
     "run": {"budget": "thorough", "seed": 7, "threads": 2, "device": "cpu", "minutes": 3.5},
     "objective": {"maximize": "throughput", "minimize": None},
