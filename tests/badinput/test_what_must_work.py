@@ -73,7 +73,7 @@ def test_labels_that_differ_by_case_are_one_class_and_it_is_said(home: Home) -> 
 
 def test_whole_numbers_stored_as_fractions_are_classes(home: Home) -> None:
     _apply(home.csv([[text, "1.0" if label == "good" else "0.0"] for text, label in rows()]), "-q")
-    assert _labels(home) == ["0.0", "1.0"]
+    assert _labels(home) == ["0", "1"]
 
 
 def test_class_with_one_example_is_kept_and_warned_about(home: Home) -> None:

@@ -1,7 +1,9 @@
 """The shapes in which multiple-choice questions are written, and how each becomes `Choices`.
 
 - `{question, choices | options, answer}`; the answer is an index, a letter or the option itself; the
-  options a list of texts, {"text": […], "label": […]}, or lettered columns A, B, C, …
+  options a list of texts, {"text": […], "label": […]}, lettered columns A, B, C, … or numbered columns
+  (option1, option2; ending0 … ending3), whose answers may count as the columns do; a column passage,
+  article or support is read before the question
 - `{context | ctx | prompt, endings, label}`: the context is continued as it stands
 - OpenAI evals: `{input: [{role, content}, …], ideal}` with "A: …" lines in the last message
 - `{question: "… A. … B. … Answer:", answer}`: lettered lines inside the question
@@ -22,13 +24,19 @@ from tiku.data.table import Table
 
 __all__ = ["looks_like_choices", "read_choices"]
 
-QUESTIONS = ("question", "query", "stem", "题目", "问题")
-CONTEXTS = ("context", "ctx", "prompt", "sentence")
+QUESTIONS = ("question", "query", "stem", "question_stem", "题目", "问题")
+CONTEXTS = ("context", "ctx", "prompt", "sentence", "goal", "premise", "startphrase", "sent1")
+PASSAGES = ("passage", "article", "support", "background", "story", "context", "premise", "文章", "材料")
 OPTIONS = ("choices", "options", "endings", "candidates", "选项")
 ANSWERS = ("answer", "answerkey", "answer_key", "answer_index", "answer_idx", "gold", "label", "target",
-           "correct", "答案")  # fmt: skip
+           "correct", "correct_option", "答案")  # fmt: skip
+_NUMBERED = re.compile(
+    r"(?:option|choice|ending|candidate|answer|ans|opt|op|sol|选项)[_ ]?(\d|[a-j])", re.IGNORECASE
+)
 _LETTERED = re.compile(r"^\s*\(?([A-Z])[.:)]\s+(\S.*?)\s*$", re.MULTILINE)
 _ANSWER_CUE = re.compile(r"\s*(Answer|答案)\s*[:：]\s*$")
+_BLANK = re.compile(r"(?<!\w)_+(?!\w)")  # an option that fills a blank does not continue the sentence
+_FROM_ONE = Text("the answers count the options from 1", "答案从 1 开始计数")
 _SHAPES = "{question, choices, answer}, {context, endings, label}, {input, ideal}"
 
 
@@ -40,14 +48,14 @@ def looks_like_choices(table: Table, columns: Columns) -> bool:
         return True
     if by_name(table, OPTIONS) is not None and by_name(table, (*QUESTIONS, *CONTEXTS)) is not None:
         return True
-    return {"A", "B"} <= set(table.columns) or _lettered_questions(table)
+    return len(_option_columns(table)) > 1 or _lettered_questions(table)
 
 
 def read_choices(table: Table, columns: Columns) -> tuple[Choices, tuple[Text, ...]]:
     """The questions and what was guessed. Raises `DataError`, naming the row."""
     if {"input", "ideal"} <= set(table.columns) and not columns.options:
         rows, how = [_from_chat(*row) for row in _rows(table, "input", "ideal")], _guess("input", "ideal")
-    elif not columns.options and by_name(table, OPTIONS) is None and "A" not in table.columns:
+    elif not columns.options and by_name(table, OPTIONS) is None and not _option_columns(table):
         question, answer = _need(table, columns.context, QUESTIONS), _need(table, columns.answer, ANSWERS)
         rows, how = [_from_lettered(*row) for row in _rows(table, question, answer)], _guess(question, answer)
     else:
@@ -69,20 +77,52 @@ def _from_fields(
 ) -> tuple[list[tuple[str, tuple[str, ...], int]], tuple[Text, ...]]:
     answer = _need(table, columns.answer, ANSWERS)
     asked = columns.context or by_name(table, QUESTIONS) or _need(table, None, CONTEXTS)
-    letters = [c for c in "ABCDEFGHIJ" if c in table.columns]
+    passage = by_name(table, [name for name in PASSAGES if name != asked.lower()])
     name = columns.options or by_name(table, OPTIONS)
-    as_question = asked.lower() in QUESTIONS
-    rows = []
+    apart = {} if name else _option_columns(table)
+    found = []
     for i, where in enumerate(table.where):
-        raw = table.columns[name][i] if name else [table.columns[c][i] for c in letters]
-        options, marks = _options(raw, where)
+        raw = table.columns[name][i] if name else {m: table.columns[c][i] for m, c in apart.items()}
+        found.append(_options(raw, where))
+    answers, from_one = _from_zero(table.columns[answer], [len(options) for options, _ in found])
+    rows = []
+    for i, (where, (options, marks)) in enumerate(zip(table.where, found, strict=True)):
         context = checked_texts([table.columns[asked][i]], [where], "question")[0].strip()
+        question = asked.lower() in QUESTIONS or _BLANK.search(context)
+        before = table.columns[passage][i] if passage and question else None
         rows.append((
-            _as_question(context) if as_question else context,
+            _as_question(context, before) if question else context,
             options,
-            _answer(table.columns[answer][i], options, marks, where),
+            _answer(answers[i], options, marks, where),
         ))  # fmt: skip
-    return rows, _guess(asked, answer, name or ", ".join(letters))
+    how = _guess(asked, answer, name or ", ".join(apart.values()), passage or "")
+    return rows, (*how, *([_FROM_ONE] if from_one else []))
+
+
+def _option_columns(table: Table) -> dict[str, str]:
+    """Columns that hold one option each, by their letter or number: A, B, … or option1, option2, …
+
+    Empty where there are fewer than two.
+    """
+    letters = {c: c for c in "ABCDEFGHIJ" if c in table.columns}
+    if len(letters) > 1:
+        return letters
+    numbered = {m[1].upper(): column for column in table.columns if (m := _NUMBERED.fullmatch(column))}
+    complete = len(numbered) > 1 and by_name(table, ANSWERS) and by_name(table, (*QUESTIONS, *CONTEXTS))
+    marks = sorted(numbered) if complete else []
+    return {chr(ord("A") + i): numbered[mark] for i, mark in enumerate(marks)}
+
+
+def _from_zero(answers: Sequence[Any], sizes: Sequence[int]) -> tuple[Sequence[Any], bool]:
+    """Answers that count the options from 1 as indices: all are numbers, none is 0, and one is as large
+    as its question has options."""
+    numbers = [str(value).strip() for value in answers]
+    if not all(number.isdecimal() for number in numbers):
+        return answers, False
+    counts = [int(number) for number in numbers]
+    if min(counts) < 1 or not any(n == size for n, size in zip(counts, sizes, strict=True)):
+        return answers, False
+    return [n - 1 for n in counts], True
 
 
 def _from_chat(where: str, messages: Any, ideal: Any) -> tuple[str, tuple[str, ...], int]:
@@ -126,8 +166,9 @@ def _lettered_questions(table: Table) -> bool:
     return all(isinstance(v, str) and _option_lines(v) is not None for v in values[:20])
 
 
-def _as_question(stem: str) -> str:
-    return f"Question: {stem}\nAnswer:"
+def _as_question(stem: str, passage: Any = None) -> str:
+    before = f"{passage.strip()}\n" if isinstance(passage, str) and passage.strip() else ""
+    return f"{before}Question: {stem}\nAnswer:"
 
 
 def _options(raw: Any, where: str) -> tuple[tuple[str, ...], list[str]]:
@@ -192,9 +233,11 @@ def _rows(table: Table, first: str, second: str) -> list[tuple[str, Any, Any]]:
     return list(zip(table.where, table.columns[first], table.columns[second], strict=True))
 
 
-def _guess(question: str, answer: str, options: str = "") -> tuple[Text, ...]:
+def _guess(question: str, answer: str, options: str = "", passage: str = "") -> tuple[Text, ...]:
     listed = f", options {options}" if options else ", options from its lettered lines"
     listed_zh = f"，选项 {options}" if options else "，选项取自其中的字母行"
+    if passage:
+        listed, listed_zh = f"{listed}, passage {passage}", f"{listed_zh}，文章 {passage}"
     return (
         Text(
             f"read as multiple choice: question {question}{listed}, answer {answer}; "

@@ -141,7 +141,7 @@ def _all_text(values: Sequence[Any]) -> bool:
 
 
 def _few_values(values: Sequence[Any]) -> bool:
-    if not all(isinstance(v, str | int | None) for v in values):
+    if not all(isinstance(v, str | int | None) or (isinstance(v, float) and v.is_integer()) for v in values):
         return False
     distinct = len(set(values))
     return 2 <= distinct <= min(_MOST_GUESSED_CLASSES, max(2, len(values) // 3))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from tiku.core.data import SplitName
@@ -16,6 +18,7 @@ from tiku.core.text import Text
 __all__ = ["Labels", "read_labels"]
 
 MOST_CLASSES = 1000
+_NUMBER = re.compile(r"-?\d+\.\d+")  # 4.0 and 4.50 are written as 4 and 4.5
 _SHOWN = 5
 
 
@@ -38,10 +41,12 @@ def read_labels(
 ) -> Labels:
     """Labels of N rows. `names` are what the integers 0, 1, … stand for, where the file says so.
 
-    Raises `DataError` for missing and fractional labels, values outside `names` or `label_map`, one
+    Raises `DataError` for missing labels, fractions without a map, values outside `names` or `label_map`, one
     class only, labels that look like ids or ratings, and classes that only occur outside train.
     """
     spelled = [_spelled(v, at) for v, at in zip(values, where, strict=True)]
+    if not label_map:
+        _refuse_fractions(spelled, values, where)
     _refuse_missing(spelled, where)
     texts = [text for text in spelled if text is not None]
     if names:
@@ -63,23 +68,27 @@ def read_labels(
 
 
 def _spelled(value: Any, where: str) -> str | None:
-    """One spelling per value: True and 1.0 are "true" and "1"; None where there is no label."""
+    """One spelling per value: True, 1.0 and "1.0" are "true", "1" and "1"; None where there is no label.
+
+    Raises `DataError` for structures.
+    """
+    value = value.item() if hasattr(value, "item") else value  # a NumPy scalar
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        if not value.is_integer():
-            raise _not_a_class(value, where)
-        return str(int(value))
-    if value is None or isinstance(value, int):
-        return None if value is None else str(value)
-    if not isinstance(value, str):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if not isinstance(value, int | float | str | Decimal):
         raise _not_a_class(value, where)
-    text = value.strip()
-    if _is_fraction(text):
-        raise _not_a_class(value, where)
+    text = str(value).strip()
+    if _NUMBER.fullmatch(text):
+        return text.rstrip("0").removesuffix(".")
     return None if text.lower() in ("", "nan", "null") else text
+
+
+def _refuse_fractions(spelled: Sequence[str | None], values: Sequence[Any], where: Sequence[str]) -> None:
+    for text, value, at in zip(spelled, values, where, strict=True):
+        if text is not None and _is_fraction(text):
+            raise _not_a_class(value, at)
 
 
 def _is_fraction(text: str) -> bool:
@@ -95,7 +104,7 @@ def _not_a_class(value: Any, where: str) -> DataError:
         "a label is a fraction or a structure, not a class",
         got=f"{where}: {value!r}",
         allowed="class names or whole numbers",
-        next_step="turn ratings into classes first, or name another column with --label",
+        next_step="turn ratings into classes (--label-map 4.5=good …), or name another column with --label",
     )
 
 
@@ -126,6 +135,7 @@ def _named(texts: Sequence[str], where: Sequence[str], names: Sequence[str]) -> 
 
 
 def _mapped(texts: Sequence[str], label_map: Mapping[str, str]) -> list[str]:
+    label_map = {_spelled(value, "label map") or value: name for value, name in label_map.items()}
     missing = sorted({text for text in texts if text not in label_map})
     if missing:
         raise DataError(
@@ -155,7 +165,7 @@ def _merge_spellings(texts: Sequence[str]) -> tuple[list[str], tuple[Text, ...]]
 
 
 def _ordered(names: set[str]) -> tuple[str, ...]:
-    if all(name.lstrip("-").isdecimal() for name in names):
+    if all(re.fullmatch(r"-?\d+", name) for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from tiku.core.files import user_path
 from tiku.core.method import Progress, silent
 from tiku.core.registry import get, names
 from tiku.data.columns import Columns
+from tiku.data.folders import read_file, read_folder, read_parts
 from tiku.data.loaded import LoadedData
-from tiku.data.parts import join_parts, stem_and_part
+from tiku.data.parts import stem_and_part
 from tiku.data.shaping import shape
-from tiku.data.table import Reader, Table
+from tiku.data.table import Table
 
 __all__ = ["Source", "load"]
 
@@ -61,7 +62,7 @@ def _load(
     if isinstance(source, str | Path):
         return shape(read_table(user_path(source)), columns, task)
     if isinstance(source, list) and source and all(isinstance(s, Path) for s in source):
-        return shape(_read_parts([Path(str(s)) for s in source]), columns, task)
+        return shape(read_parts([Path(str(s)) for s in source], read_table), columns, task)
     return shape(_from_rows(source), columns, task)
 
 
@@ -109,13 +110,9 @@ def read_table(path: Path) -> Table:
             next_step=f"check the path; samples are named like sample:{names('samples')[0]}",
         )
     readers = sorted((get("readers", name) for name in names("readers")), key=lambda reader: reader.rank)
-    for reader in readers:
-        if reader.recognises(path):
-            return _read(reader, path)
-    if path.is_dir():
-        parts = _part_files(path, readers)
-        if parts:
-            return _read_parts(parts)
+    table = read_folder(path, readers) if path.is_dir() else read_file(path, readers)
+    if table is not None:
+        return table
     suffixes = sorted({s for reader in readers for s in reader.suffixes})
     raise DataError(
         "the folder holds no data that can be read" if path.is_dir() else "files of this kind are not read",
@@ -123,32 +120,6 @@ def read_table(path: Path) -> Table:
         allowed=f"{', '.join(suffixes)}; a folder with train and test files; a saved Hugging Face dataset",
         next_step="save the data in one of these forms",
     )
-
-
-def _read(reader: Reader, path: Path) -> Table:
-    if path.is_dir():
-        files = [f for f in path.iterdir() if f.is_file()]
-        parts = [f for f in files if stem_and_part(f.stem) and reader.recognises(f)]
-        if reader.suffixes and len(parts) == len(files) > 1:
-            return _read_parts(parts)  # train.txt and test.txt, not two documents
-    return reader.read(path)
-
-
-def _part_files(folder: Path, readers: Iterable[Reader]) -> list[Path]:
-    files = (f for f in sorted(folder.iterdir()) if f.is_file() and stem_and_part(f.stem))
-    return [f for f in files if any(reader.recognises(f) for reader in readers)]
-
-
-def _read_parts(files: Sequence[Path]) -> Table:
-    named = []
-    for file in sorted(files, key=lambda f: f.name):
-        part = stem_and_part(file.stem)
-        assert part is not None  # callers give files named by split only
-        table = read_table(file)
-        named.append((part[1], table))
-    if len(named) == 1:
-        return named[0][1]
-    return join_parts([(str(part), table) for part, table in named], files[0].parent.resolve().name)
 
 
 def _from_rows(rows: object) -> Table:

@@ -39,23 +39,32 @@ def stem_and_part(stem: str) -> tuple[str, SplitName] | None:
 
 
 def join_parts(named: Sequence[tuple[str, Table]], name: str) -> Table:
-    """Tables named by split as one. Raises `DataError` for a name that is no split."""
-    parts: list[tuple[SplitName, Table]] = []
-    for label, table in named:
-        part = part_named(label)
-        if part is None:
-            raise DataError(
-                "a part of the dataset is not named after a split",
-                got=label,
-                allowed=SPLIT_NAMES,
-                next_step="rename it, or give the one part that you want as --data",
+    """Tables named by split as one; those of other names ("unsupervised") are left out, and it is said.
+
+    Raises `DataError` when no name is a split, or their columns differ.
+    """
+    parts = [(part, table) for label, table in named if (part := part_named(label)) is not None]
+    others = [label for label, _ in named if part_named(label) is None]
+    if not parts:
+        raise DataError(
+            "the parts of the dataset are not named after splits",
+            got=others,
+            allowed=SPLIT_NAMES,
+            next_step="rename them, or give the one part that you want as --data",
+        )
+    notes = []
+    if others:
+        listed = ", ".join(f"{label} ({len(table)})" for label, table in named if label in others)
+        notes.append(
+            Text(f"parts that are no split are left out: {listed}", f"未使用不属于划分的部分：{listed}")
+        )
+    table = join([(f"the {part} split", t) for part, t in parts], name)
+    own = tuple(part for part, t in parts for _ in range(len(t)))
+    if "train" not in own:
+        notes.append(
+            Text(
+                "the source has no train part: its own splits are ignored and new ones are made",
+                "数据来源没有训练部分：忽略其自带的划分，重新划分",
             )
-        parts.append((part, table))
-    table = join(parts, name)
-    if "train" in {part for part, _ in parts}:
-        return table
-    note = Text(
-        "the source has no train part: its own splits are ignored and new ones are made",
-        "数据来源没有训练部分：忽略其自带的划分，重新划分",
-    )
-    return replace(table, parts=None, guesses=(*table.guesses, note))
+        )
+    return replace(table, parts=own if "train" in own else None, guesses=(*table.guesses, *notes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from tiku.data.labels import read_labels
 from tiku.data.loaded import LoadedData
 from tiku.data.parts import part_named
 from tiku.data.prose import Prose
-from tiku.data.table import Table
+from tiku.data.table import FOLDER, Table
 
 __all__ = ["shape"]
 
@@ -37,8 +38,10 @@ __all__ = ["shape"]
 def shape(table: Table, columns: Columns, task: str | None = None) -> LoadedData:
     """The dataset in a table. `task` decides where a table could be two things: labelled rows are
     running text for a language model. Raises `DataError`."""
-    if table.documents:
-        loaded = _prose(table, "text", ())
+    if table.documents and task == "text-classification" and FOLDER in table.columns:
+        loaded = _by_folder(table, columns)
+    elif table.documents:
+        loaded = _prose(table, Columns(), "text", ())
     else:
         columns.check(table)
         if looks_like_choices(table, columns) and task != "text-classification":
@@ -57,6 +60,19 @@ def shape(table: Table, columns: Columns, task: str | None = None) -> LoadedData
     return loaded
 
 
+def _by_folder(table: Table, columns: Columns) -> LoadedData:
+    """Documents labelled by the folder they lie in; those beside the folders are left out."""
+    inside = [i for i, folder in enumerate(table.column(FOLDER)) if folder]
+    note = Text("the folder of each text is taken as its label", "以文本所在的文件夹作为标签")
+    found = [note]
+    if len(inside) < len(table):
+        beside = len(table) - len(inside)
+        found.append(
+            Text(f"{beside} files beside these folders are left out", f"未使用文件夹之外的 {beside} 个文件")
+        )
+    return _labelled(table.take(inside), columns, "text", None, FOLDER, tuple(found))
+
+
 def _choices(table: Table, columns: Columns) -> LoadedData:
     choices, guesses = read_choices(table, columns)
     parts, part_guesses = _parts(table, columns)
@@ -67,13 +83,14 @@ def _choices(table: Table, columns: Columns) -> LoadedData:
 def _texts(table: Table, columns: Columns, task: str | None) -> LoadedData:
     text, pair, guesses = _text_columns(table, columns)
     if task == "causal-lm" and columns.label is None:
-        return _prose(table, text, guesses)
+        return _prose(table, columns, text, guesses)
     label = columns.label
     if label is None:
         others = [text, pair, columns.group or by_name(table, GROUP_NAMES), *columns.slices]
         guess = guess_label(table, [*others, columns.split or by_name(table, SPLIT_COLUMN_NAMES)])
-        if guess is None and task is None and len(set(table.columns) - {"title", "id", "url"}) == 1:
-            return _prose(table, text, guesses)
+        besides = {"title", "id", "url", *SPLIT_COLUMN_NAMES}
+        if guess is None and task is None and len(set(table.columns) - besides) == 1:
+            return _prose(table, columns, text, guesses)
         if guess is None:
             raise DataError(
                 f"{table.name} has no column that could be the label",
@@ -118,6 +135,8 @@ def _labelled(
     table: Table, columns: Columns, text: str, pair: str | None, label: str, guesses: tuple[Text, ...]
 ) -> LoadedData:
     parts, part_guesses = _parts(table, columns)
+    table, parts, unlabelled = _without_unlabelled(replace(table, parts=parts), label)
+    guesses = (*guesses, *unlabelled)
     texts = checked_texts(table.column(text), table.where, "text")
     pairs = None if pair is None else checked_texts(table.column(pair), table.where, "second text")
     labels = read_labels(
@@ -157,18 +176,55 @@ def _classes_taken(names: Sequence[str]) -> Text:
     return Text(f"classes: {shown}{more}", f"类别：{shown}{more}")
 
 
-def _prose(table: Table, text: str, guesses: tuple[Text, ...]) -> LoadedData:
+def _without_unlabelled(
+    table: Table, label: str
+) -> tuple[Table, tuple[SplitName, ...] | None, tuple[Text, ...]]:
+    """The table without those of its own splits that have no labels at all (a competition's test part)."""
+    if table.parts is None:
+        return table, None, ()
+    labelled = {p for p, v in zip(table.parts, table.column(label), strict=True) if not _unlabelled(v)}
+    bare = [part for part in dict.fromkeys(table.parts) if part not in labelled and part != "train"]
+    if not bare:
+        return table, table.parts, ()
+    kept = table.take([i for i, part in enumerate(table.parts) if part not in bare])
+    listed = ", ".join(f"{part} ({table.parts.count(part)})" for part in bare)
+    note = Text(f"parts without labels are left out: {listed}", f"未使用没有标签的部分：{listed}")
+    return kept, kept.parts, (note,)
+
+
+def _unlabelled(value: object) -> bool:
+    """An empty label, or -1, with which Hugging Face marks rows whose label is kept secret."""
+    return value is None or str(value).strip() in ("", "-1", "-1.0", "nan")
+
+
+def _prose(table: Table, columns: Columns, text: str, guesses: tuple[Text, ...]) -> LoadedData:
+    parts, part_guesses = _parts(table, columns)
+    filled = [i for i, v in enumerate(table.column(text)) if v is not None and v != ""]
+    if not table.documents and 0 < len(filled) < len(table):
+        empty = len(table) - len(filled)
+        note = Text(f"{empty} rows without text are left out", f"未使用 {empty} 行空文本")
+        table, guesses = replace(table, parts=parts).take(filled), (*guesses, note)
+        parts = table.parts
     documents = checked_texts(table.column(text), table.where, "document", most=None)
-    title = by_name(table, ("title", "name"))
-    titles = table.where if title in (None, text) else table.column(str(title))
-    prose = Prose(table.name, documents, tuple(str(t) for t in titles))
+    prose = Prose(table.name, documents, _titles(table, columns, text))
     facts = {"kind": prose.kind, "examples": len(prose), "characters": prose.characters()}
     how = Text(
         f'column "{text}" is read as running text for language modelling, one document per row',
         f"将“{text}”列作为语言建模文本读取，每行一篇文档",
     )
     found = guesses if table.documents else (*guesses, how)
-    return LoadedData(prose, DataReport(facts, (*table.guesses, *found)), table.parts)
+    return LoadedData(prose, DataReport(facts, (*table.guesses, *found, *part_guesses)), parts)
+
+
+def _titles(table: Table, columns: Columns, text: str) -> tuple[str, ...]:
+    """What documents are called; documents of one title stay in one split, so a name that many carry
+    is none, unless the user names the column of groups."""
+    title = columns.group or by_name(table, ("title", "name"))
+    if title is None or title == text:
+        return tuple(table.where)
+    values = tuple(str(v) for v in table.column(title))
+    distinct = len(set(values)) == len(values)
+    return values if distinct or columns.group else tuple(table.where)
 
 
 def _parts(table: Table, columns: Columns) -> tuple[tuple[SplitName, ...] | None, tuple[Text, ...]]:

@@ -12,7 +12,9 @@ from tiku.core.data import SplitName
 from tiku.core.errors import DataError
 from tiku.core.text import Text
 
-__all__ = ["Reader", "Table", "join"]
+__all__ = ["FOLDER", "Reader", "Table", "join"]
+
+FOLDER = "folder"  # the column that says in which folder a document lies
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,15 @@ class Table:
     def __len__(self) -> int:
         return len(self.where)
 
+    def take(self, at: Sequence[int]) -> Table:
+        """The rows at these positions, in this order."""
+        return replace(
+            self,
+            columns={name: [values[i] for i in at] for name, values in self.columns.items()},
+            where=[self.where[i] for i in at],
+            parts=None if self.parts is None else tuple(self.parts[i] for i in at),
+        )
+
     def column(self, name: str) -> Sequence[Any]:
         """A column by name. Raises `KeyError`."""
         return self.columns[name]
@@ -42,13 +53,15 @@ class Table:
 class Reader(ABC):
     """A subclass in a file of its own under `tiku/data/readers`, exported as `READER`.
 
-    `rank` orders the readers where several recognise a path; the lowest is asked.
+    `rank` orders the readers where several recognise a path; the lowest is asked. `documents` says that
+    every file is one document of running text, and not rows.
     """
 
     name: ClassVar[str]
     title: ClassVar[Text]
     suffixes: ClassVar[tuple[str, ...]]
     rank: ClassVar[int] = 50
+    documents: ClassVar[bool] = False
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:
@@ -59,22 +72,25 @@ class Reader(ABC):
         """All rows. Raises `DataError`, naming the line."""
 
 
-def join(tables: Sequence[tuple[SplitName, Table]], name: str) -> Table:
-    """The tables of one dataset's splits as one. Raises `DataError` when their columns differ."""
-    first = tables[0][1]
-    for part, table in tables[1:]:
+def join(tables: Sequence[tuple[str, Table]], name: str) -> Table:
+    """The rows of several tables, one after the other, without splits of their own.
+
+    The texts beside them say in errors which is which. Raises `DataError` when their columns differ.
+    """
+    label, first = tables[0]
+    for other, table in tables[1:]:
         if set(table.columns) != set(first.columns):
             raise DataError(
-                f"the {part} split has other columns than the {tables[0][0]} split",
+                f"{other} has other columns than {label}",
                 got=", ".join(table.columns),
                 allowed=first.columns,
-                next_step="give every split the same columns",
+                next_step="give every part the same columns",
             )
     return replace(
         first,
         name=name,
         columns={c: [v for _, t in tables for v in t.columns[c]] for c in first.columns},
         where=[w for _, t in tables for w in t.where],
-        parts=tuple(part for part, t in tables for _ in range(len(t))),
+        parts=None,
         guesses=tuple(dict.fromkeys(g for _, t in tables for g in t.guesses)),
     )

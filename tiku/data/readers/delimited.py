@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tiku.core.errors import DataError
 from tiku.core.text import Text
@@ -17,6 +18,7 @@ __all__ = ["READER", "Delimited"]
 
 _DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 _LOOKED_AT, _SAMPLED = 100_000, 20  # characters and rows that show the delimiter
+_MOST_CLASSES = 1000
 _LONGEST_FIELD = 1_000_000  # characters; a longer field is nearly always a quote that never closes
 
 
@@ -35,8 +37,9 @@ class Delimited(Reader):
         """All rows. Raises `DataError` for ragged rows, open quotes, a missing or doubled header."""
         text = read_text(path)
         delimiter = _delimiter(path, text)
-        quoted = delimiter != "\t" or _quotes_pair_up(text)
+        quoted = delimiter != "\t" or _quotes_are_meant(text)
         header, rows, lines = _rows(path, text, delimiter, quoted)
+        _refuse_headless(path, header, rows)
         columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
         where = [f"{path.name}:{line}" for line in lines]
         return Table(path.stem, columns, where, guesses=_dialect_guesses(path, delimiter, quoted))
@@ -45,18 +48,32 @@ class Delimited(Reader):
 def _delimiter(path: Path, text: str) -> str:
     """The commonest in the header; in a tab-separated file another one only where it divides every row."""
     lines = [line for line in text[:_LOOKED_AT].split("\n") if line][:_SAMPLED]
-    counts = {d: lines[0].count(d) for d in (",", ";", "\t", "|")}
+    names = re.sub('"[^"]*"', "", lines[0])  # a name in quotes may hold anything
+    counts = {d: names.count(d) for d in (",", ";", "\t", "|")}
     if path.suffix.lower() in (".tsv", ".tab"):
         others = {d: n for d, n in counts.items() if n and all(line.count(d) >= n for line in lines)}
         return "\t" if counts["\t"] or not others else max(others, key=lambda d: others[d])
     return max(counts, key=lambda d: counts[d])
 
 
-def _quotes_pair_up(text: str) -> bool:
-    """Tab-separated files often carry bare quotes; RFC quoting holds only if every field that opens
-    with a quote also closes with one."""
+def _quotes_are_meant(text: str) -> bool:
+    """Tab-separated files often carry bare quotes. RFC quoting holds if every field that opens with a
+    quote closes with one, or if the rows come out even only so."""
     fields = (field for line in text.split("\n") for field in line.split("\t"))
-    return all(len(f) > 1 and f.endswith('"') for f in fields if f.startswith('"'))
+    if all(len(f) > 1 and f.endswith('"') for f in fields if f.startswith('"')):
+        return True
+    return not _even(text, csv.QUOTE_NONE) and _even(text, csv.QUOTE_MINIMAL)
+
+
+def _even(text: str, quoting: Literal[0, 3]) -> bool:
+    """Whether all rows of tab-separated text have the same number of fields, two or more."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=quoting, strict=True)
+    try:
+        widths = {len(row) for row in reader if row}
+    except csv.Error:
+        return False
+    return len(widths) == 1 and min(widths) > 1
 
 
 def _rows(
@@ -110,6 +127,19 @@ def _header(path: Path, row: Sequence[str]) -> list[str]:
             next_step="rename one of the columns",
         )
     return names
+
+
+def _refuse_headless(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A column whose name is one of its few values has none: the first row is data."""
+    for i, name in enumerate(header):
+        values = {row[i] for row in rows}
+        if name in values and len(values) <= max(2, min(_MOST_CLASSES, len(rows) // 3)):
+            raise DataError(
+                "the first row looks like data and not like a header, or the header stands in the file twice",
+                got=f"{path.name}: column {i + 1} is named {name} and holds {name}",
+                allowed="one header row with the names of the columns",
+                next_step="add the line text,label (or the names that fit) at the top",
+            )
 
 
 def _check_width(path: Path, row: Sequence[str], header: Sequence[str], line: int) -> None:
