@@ -51,6 +51,12 @@ class Judged:
         result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
         return result
 
+    @property
+    def chances(self) -> NDArray[np.float64]:
+        """What the Brier score reads: of the second of two classes (N,), else of each class (N, C)."""
+        table = self.probabilities
+        return table[:, 1] if table.shape[1] == 2 else table
+
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """Class index per item, shape (N,); the first of equal logits."""

@@ -63,6 +63,7 @@ class ClassificationQuality(Instrument):
 
     def measure(self, bench: Workbench) -> Reading:
         """Judge. Raises `CannotMeasure` when the model's classes are not the data's or it gives NaN."""
+        from tiku.measure.instruments._judged_comparisons import against_base
         from tiku.measure.instruments._judged_details import details_of
 
         items = judged_items(bench)
@@ -77,15 +78,14 @@ class ClassificationQuality(Instrument):
                 kept = predictions_of(bench.base, items)
             base = Judged(items, kept, bench.protocol)
             metrics["flip_rate"] = _flip_rate(base, judged)
-            against = _against(base, judged, metrics)
+            against = against_base(_COMPARED, base, judged)
         details: dict[str, Any] = details_of(judged, base)
         if base is None:
             details["noise_floor"] = noise_floor(bench.candidate, items)
         return Reading(metrics, against, details, {"logits": logits}, warnings)
 
 
-def _by_name(name: str) -> Metric:
-    return next(metric for metric in ClassificationQuality.metrics if metric.name == name)
+_COMPARED = {metric.name: metric for metric in ClassificationQuality.metrics if metric.name != "flip_rate"}
 
 
 def _measured(judged: Judged) -> tuple[dict[str, Measured], tuple[Text, ...]]:
@@ -110,22 +110,6 @@ def _flip_rate(base: Judged, candidate: Judged) -> Measured:
 
     changed: NDArray[np.bool_] = base.predicted != candidate.predicted
     return proportion(changed, candidate.items.groups, seed=candidate.protocol.seed)
-
-
-def _against(base: Judged, candidate: Judged, measured: dict[str, Measured]) -> dict[str, Comparison]:
-    from tiku.measure.instruments import _judged_comparisons as paired
-    from tiku.measure.instruments._judged_metrics import calibration
-
-    found = {name: paired.compare_labels(_by_name(name), base, candidate) for name in _FROM_LABELS}
-    for name in ("log_loss", "brier"):
-        found[name] = paired.compare_scores(_by_name(name), base, candidate)
-    for name, before in calibration(base).items():
-        both = before, measured[name]
-        found[name] = paired.compare_calibration(_by_name(name), base, candidate, both)
-    if not candidate.absent_classes():
-        found["auc_roc"] = paired.compare_auc(_by_name("auc_roc"), base, candidate)
-        found["pr_auc"] = paired.compare_precision(_by_name("pr_auc"), base, candidate)
-    return found
 
 
 INSTRUMENT = ClassificationQuality()

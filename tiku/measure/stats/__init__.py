@@ -5,8 +5,8 @@ Each estimate is a `Measured` with a 95 % interval; each pair of models a `Compa
 - proportions: Wilson, Clopper-Pearson, clusters · confusion: accuracy, precision, recall, F1, MCC
 - auc, auc_bootstrap, auc_multiclass, average_precision: ranks
 - probabilities, calibration: log-loss, Brier, ECE
-- paired, power, compare: two models on the same items · means, quantiles, ratios: timings
-- language: perplexity, bits per byte, pass@k · slices: the worst slice
+- paired, power, compare, compare_values, compare_ranks, compare_calibration: two models on the same items
+- means, quantiles, ratios: timings · language: perplexity, bits per byte, pass@k · slices: the worst slice
 """
 
 from tiku.measure.stats.auc import auc_roc, auc_roc_interval
@@ -22,6 +22,8 @@ from tiku.measure.stats.calibration import (
     top_label,
 )
 from tiku.measure.stats.compare import compare_correct, compare_many, compare_paired
+from tiku.measure.stats.compare_calibration import compare_ece
+from tiku.measure.stats.compare_ranks import Ranking, average_precision_multiclass, compare_ranks
 from tiku.measure.stats.compare_values import compare_auc, compare_means, compare_ratio, compare_resampled
 from tiku.measure.stats.confusion import (
     CONFUSION_METRICS,
@@ -62,6 +64,7 @@ from tiku.measure.stats.slices import Slice, SliceReport, slice_accuracy, slice_
 __all__ = [
     "CONFUSION_METRICS",
     "PairedTest",
+    "Ranking",
     "ReliabilityBin",
     "Slice",
     "SliceReport",
@@ -73,16 +76,19 @@ __all__ = [
     "auc_roc_replicates",
     "average_precision",
     "average_precision_interval",
+    "average_precision_multiclass",
     "bits_per_byte",
     "brier",
     "brier_items",
     "clopper_pearson",
     "compare_auc",
     "compare_correct",
+    "compare_ece",
     "compare_many",
     "compare_means",
     "compare_paired",
     "compare_perplexity",
+    "compare_ranks",
     "compare_ratio",
     "compare_resampled",
     "confusion_interval",

@@ -22,7 +22,7 @@ from tiku.measure.stats._ranks import item_order, ranked
 from tiku.measure.stats.auc import logit_bounds
 from tiku.measure.stats.proportions import clopper_pearson_bounds
 
-__all__ = ["average_precision", "average_precision_interval"]
+__all__ = ["average_precision", "average_precision_influence", "average_precision_interval"]
 
 
 def _precision(positives: FloatArray, negatives: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -67,6 +67,15 @@ def _influence(positives: FloatArray, negatives: FloatArray) -> tuple[FloatArray
     return (precision - value + gained - lost) / total, -lost / total, value
 
 
+def average_precision_influence(label: BoolArray, scores: FloatArray) -> FloatArray:
+    """What each item adds to the error of the average precision, shape (n,)."""
+    order = item_order(scores)
+    by_positive, by_negative, _ = _influence(
+        order.totals(label.astype(float)), order.totals((~label).astype(float))
+    )
+    return np.where(label, order.spread(by_positive), order.spread(by_negative))
+
+
 def average_precision_interval(
     y: ArrayLike, s: ArrayLike, groups: ArrayLike | None = None, *, level: float = 0.95
 ) -> Measured:
@@ -80,19 +89,14 @@ def average_precision_interval(
     label, scores = as_binary(y, both=True), as_scores(s)
     same_length({"labels": label, "scores": scores})
     alpha, codes = check_level(level), group_codes(groups, label.size)
+    value, name = average_precision(label, scores), "infinitesimal jackknife, logit"
     if codes is None:
         positives, negatives = _tallied(label, scores, None)
-        by_positive, by_negative, found = _influence(positives, negatives)
+        by_positive, by_negative, _ = _influence(positives, negatives)
         squares, units = float(positives @ by_positive**2 + negatives @ by_negative**2), label.size
     else:
-        order = item_order(scores)
-        by_positive, by_negative, found = _influence(
-            order.totals(label.astype(float)), order.totals((~label).astype(float))
-        )
-        influence = np.where(label, order.spread(by_positive), order.spread(by_negative))
-        sums = np.bincount(codes, weights=influence)
+        sums = np.bincount(codes, weights=average_precision_influence(label, scores))
         squares, units = float(sums @ sums), sums.size
-    value, name = float(found), "infinitesimal jackknife, logit"
     if squares > 0 and value < 1:
         low, high = logit_bounds(value, math.sqrt(squares * units / (units - 1)), alpha)
     else:

@@ -85,9 +85,10 @@ def compare_auc(
             allowed="difference",
             next_step="use a metric of this scale",
         )
-    if se == 0:
-        half = 1 - (check_level(level) / 2) ** (1 / n)
     first = auc_roc(y, base)
+    if se == 0:  # the same order; where both make no error, the rarer class alone can tell
+        seen = n if 0 < first < 1 else int(np.bincount(np.asarray(y, dtype=np.int64)).min())
+        half = 1 - (check_level(level) / 2) ** (1 / seen)
     test = "DeLong, paired" if groups is None else "DeLong, paired, groups"
     bounds = effect - half, effect + half
     return compared(metric, first, auc_roc(y, candidate), bounds, detectable_effect(se) or None, test)
