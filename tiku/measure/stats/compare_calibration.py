@@ -49,7 +49,12 @@ def compare_ece(
     interval too, and makes identical outputs equivalent.
     """
     if metric.scale != "difference":
-        raise DataError("calibration errors are compared by difference", got="ratio", allowed="difference")
+        raise DataError(
+            "calibration errors are compared by difference",
+            got=f"scale {metric.scale}",
+            allowed="difference",
+            next_step="use a metric of this scale",
+        )
     sides = [_checked(*base), _checked(*candidate)]
     same_length({"base": sides[0][0], "candidate": sides[1][0]})
     codes, alpha = group_codes(groups, sides[0][0].size), check_level(level)
