@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from tiku.core.result import Result, Trial
 from tiku.core.text import Text
 from tiku.report.labels import Label
-from tiku.report.plots import cost, quality, timing, training
+from tiku.report.plots import cost, language, quality, timing, training
 from tiku.report.plots.figure import Exhibit, Look, Table
 
 __all__ = ["Exhibit", "exhibits"]
@@ -24,17 +24,25 @@ _READERS: dict[str, tuple[tuple[str, Reader], ...]] = {
         ("classification_quality", quality.roc),
         ("classification_quality", quality.reliability),
         ("classification_quality", quality.confusion),
+        ("perplexity", language.by_context),
+        ("multiple_choice", quality.reliability),
         ("build", training.learning_curve),
         ("build", training.accuracy_curve),
         ("classification_quality", quality.per_class),
         ("classification_quality", quality.slices),
         ("classification_quality", quality.worst_examples),
+        ("perplexity", language.text_protocol),
+        ("perplexity", language.documents),
+        ("perplexity", language.hardest_passages),
+        ("multiple_choice", language.choice_protocol),
+        ("multiple_choice", quality.worst_examples),
     ),
     "inference": (
         ("latency", timing.latency),
         ("throughput_and_energy", cost.throughput),
         ("generation", timing.steps),
         ("classification_quality", quality.flips),
+        ("multiple_choice", quality.flips),
     ),
     "memory": (("peak_memory", cost.memory),),
     "energy": (("throughput_and_energy", cost.energy),),
