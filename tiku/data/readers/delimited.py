@@ -131,9 +131,11 @@ def _header(path: Path, row: Sequence[str]) -> list[str]:
 
 def _refuse_headless(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A column whose name is one of its few values has none: the first row is data."""
+    again = list(header) in rows
     for i, name in enumerate(header):
         values = {row[i] for row in rows}
-        if name in values and len(values) <= max(2, min(_MOST_CLASSES, len(rows) // 3)):
+        few = len(values) <= max(2, min(_MOST_CLASSES, len(rows) // 3))
+        if name in values and (few or again):
             raise DataError(
                 "the first row looks like data and not like a header, or the header stands in the file twice",
                 got=f"{path.name}: column {i + 1} is named {name} and holds {name}",

@@ -46,7 +46,7 @@ def _read_split(folder: Path) -> Table:
     import pyarrow
 
     files = _json(folder / "state.json").get("_data_files")
-    if not isinstance(files, list) or not files:
+    if not isinstance(files, list) or not files or not all(isinstance(file, dict) for file in files):
         raise _damaged(folder / "state.json", "no list of data files")
     tables = [_read_arrow(_inside(folder, str(file.get("filename")))) for file in files]
     try:
