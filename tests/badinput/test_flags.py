@@ -60,6 +60,7 @@ CASES = [
     case("out holds another result", lambda h: _out(h, "result.json"), "not an exam's; nothing was written over", "result.json"),
     case("out holds another report", lambda h: _out(h, "report.html"), "not an exam's", "report.html"),
     case("out holds a folder named artefact", lambda h: _out(h, "artefact/thesis.txt"), "not an exam's", "artefact"),
+    case("data given twice", lambda h: [*exam("reviews.csv"), "--data", "reviews.csv"], "the same data is given twice", "got: reviews.csv"),
     case("data given for two tasks", lambda h: [*exam("reviews.csv"), "--data", h.write("p.txt", "A warm film. " * 300)], "serve different tasks", "one by one"),
     case("byte that is no text", lambda h: ["exam", os.fsdecode(b"mod\xff"), "--data", "reviews.csv"], "no model at this path", "mod\\udcff"),
     case("command that is no text", lambda h: [os.fsdecode(b"\xff")], "no such command"),

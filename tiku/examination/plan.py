@@ -48,17 +48,7 @@ class Plan:
     search: bool = True
 
     def __post_init__(self) -> None:
-        if not self.data:
-            raise BadInput(
-                "no data was given", allowed="--data PATH or --data sample:NAME", next_step="tiku samples"
-            )
-        if not all((self.model, *self.data)):
-            raise BadInput(
-                "the name of the model or of the data is empty",
-                got=f"model {self.model!r}, data {', '.join(map(repr, self.data))}",
-                allowed="a path, sample:NAME, or a hub id",
-                next_step="check the variable that should hold it",
-            )
+        _check_sources(self.model, self.data)
         _one_of("budget", self.budget, BUDGETS)
         _one_of("task", self.task, TASKS)
         _one_of("device", self.device.partition(":")[0], _DEVICES)
@@ -126,6 +116,28 @@ def stated_objective(plan: Plan, metrics: Mapping[str, Metric]) -> Metric | None
             next_step=f"write --{other} {wanted}, or turn it into a --require",
         )
     return metric
+
+
+def _check_sources(model: str, data: tuple[str, ...]) -> None:
+    if not data:
+        raise BadInput(
+            "no data was given", allowed="--data PATH or --data sample:NAME", next_step="tiku samples"
+        )
+    if not all((model, *data)):
+        raise BadInput(
+            "the name of the model or of the data is empty",
+            got=f"model {model!r}, data {', '.join(map(repr, data))}",
+            allowed="a path, sample:NAME, or a hub id",
+            next_step="check the variable that should hold it",
+        )
+    doubled = sorted({name for name in data if data.count(name) > 1})
+    if doubled:
+        raise BadInput(
+            "the same data is given twice",
+            got=", ".join(doubled),
+            allowed="each dataset once",
+            next_step="leave one of them out",
+        )
 
 
 def _check_meaning(metric: Metric, task: Task, metrics: Mapping[str, Metric]) -> None:
