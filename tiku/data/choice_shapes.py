@@ -84,7 +84,7 @@ def _from_fields(
     for i, where in enumerate(table.where):
         raw = table.columns[name][i] if name else {m: table.columns[c][i] for m, c in apart.items()}
         found.append(_options(raw, where))
-    answers, from_one = _from_zero(table.columns[answer], [len(options) for options, _ in found])
+    answers, from_one = _from_zero(table.columns[answer], [options for options, _ in found])
     rows = []
     for i, (where, (options, marks)) in enumerate(zip(table.where, found, strict=True)):
         context = checked_texts([table.columns[asked][i]], [where], "question")[0].strip()
@@ -113,14 +113,18 @@ def _option_columns(table: Table) -> dict[str, str]:
     return {chr(ord("A") + i): numbered[mark] for i, mark in enumerate(marks)}
 
 
-def _from_zero(answers: Sequence[Any], sizes: Sequence[int]) -> tuple[Sequence[Any], bool]:
-    """Answers that count the options from 1 as indices: all are numbers, none is 0, and one is as large
-    as its question has options."""
+def _from_zero(answers: Sequence[Any], options: Sequence[Sequence[str]]) -> tuple[Sequence[Any], bool]:
+    """Answers that count the options from 1 as indices: all are numbers, none is 0, one is as large as
+    its question has options, and they are not the options themselves."""
     numbers = [str(value).strip() for value in answers]
     if not all(number.isdecimal() for number in numbers):
         return answers, False
     counts = [int(number) for number in numbers]
-    if min(counts) < 1 or not any(n == size for n, size in zip(counts, sizes, strict=True)):
+    last = any(n == len(texts) for n, texts in zip(counts, options, strict=True))
+    texts_given = all(
+        isinstance(a, str) and n in o for a, n, o in zip(answers, numbers, options, strict=True)
+    )
+    if min(counts) < 1 or not last or texts_given:
         return answers, False
     return [n - 1 for n in counts], True
 
@@ -201,11 +205,15 @@ def _answer_index(value: Any, options: tuple[str, ...], marks: Sequence[str], wh
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise _bad("the answer is missing or not an index, a letter or an option", where, value)
-    if isinstance(value, str) and value.strip().strip("().:") in marks:
-        return list(marks).index(value.strip().strip("().:"))
-    if isinstance(value, str) and value.strip() in options:
-        return options.index(value.strip())
-    if isinstance(value, int) or value.strip().isdecimal():
+    text = str(value).strip()
+    mark = text.strip("().:")
+    if isinstance(value, str) and text not in options and mark not in marks:
+        mark = mark.upper()
+    if isinstance(value, str) and mark in marks:
+        return list(marks).index(mark)
+    if isinstance(value, str) and text in options:
+        return options.index(text)
+    if text.isdecimal():
         index = int(value)
         if 0 <= index < len(options):
             return index
