@@ -189,13 +189,13 @@ def test_a_gpu_without_the_library_or_without_a_counter_says_so(monkeypatch: pyt
     assert "libnvidia-ml.so.1" in caught.value.parts()["allowed"]
 
     class OldDriver:
-        def nvmlInit_v2(self) -> int:
+        def nvmlInit_v2(self) -> int:  # noqa: N802 - the library\'s own name
             return 0
 
-        def nvmlDeviceGetHandleByUUID(self, uuid: bytes, handle: object) -> int:
+        def nvmlDeviceGetHandleByUUID(self, uuid: bytes, handle: object) -> int:  # noqa: N802 - the library\'s own name
             return 0
 
-        def nvmlDeviceGetTotalEnergyConsumption(self, handle: object, value: object) -> int:
+        def nvmlDeviceGetTotalEnergyConsumption(self, handle: object, value: object) -> int:  # noqa: N802 - the library\'s own name
             return 3  # NVML_ERROR_NOT_SUPPORTED
 
     monkeypatch.setattr(energy_nvml.ctypes, "CDLL", lambda name: OldDriver())

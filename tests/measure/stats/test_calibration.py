@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -46,7 +48,7 @@ def test_columns_of_two_classes_give_twice_the_binary_brier() -> None:
 
 @pytest.mark.parametrize(("score", "truth"), [(log_loss, 0.5), (brier, 1 / 6)])
 def test_intervals_of_proper_scores_cover(score, truth: float) -> None:
-    """Calibrated uniform p: E log-loss = 2 * integral of -p ln p = 1/2; E Brier = integral of p(1 - p) = 1/6."""
+    """Calibrated uniform p: E log-loss is 2 * integral of -p ln p, 1/2; E Brier that of p(1 - p), 1/6."""
 
     def draw(rng):
         p, y = _binary(rng, 150)
@@ -57,7 +59,7 @@ def test_intervals_of_proper_scores_cover(score, truth: float) -> None:
 
 def _plain_ece(p: np.ndarray, y: np.ndarray, edges: np.ndarray) -> float:
     total = 0.0
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         held = (p > low) & (p <= high) | (p == low) & (low == edges[0])
         if held.any():
             total += abs(p[held].sum() - y[held].sum())

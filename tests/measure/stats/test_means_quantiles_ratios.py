@@ -99,9 +99,16 @@ def _pairs(rng: np.random.Generator, n: int, drift: float = 0.0) -> tuple[np.nda
     return shared * rng.gamma(50, 1 / 50, n), 0.8 * shared * wander * rng.gamma(50, 1 / 50, n)
 
 
-@pytest.mark.parametrize(("method", "n", "most"), [("median of ratios", 9, 0.999), ("median of ratios", 40, 0.985),
-                                                   ("ratio of means", 8, 0.975), ("ratio of means", 40, 0.97),
-                                                   ("ratio of medians", 40, 0.995)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "n", "most"),
+    [
+        ("median of ratios", 9, 0.999),
+        ("median of ratios", 40, 0.985),
+        ("ratio of means", 8, 0.975),
+        ("ratio of means", 40, 0.97),
+        ("ratio of medians", 40, 0.995),
+    ],
+)
 def test_ratio_of_interleaved_pairs_covers(method: str, n: int, most: float) -> None:
     assert_nominal(
         lambda rng: (paired_ratio(*_pairs(rng, n), method=method, replicates=400, seed=1), 0.8), 600,

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiku.core.measured import Measured
 from tiku.measure import stats
 from tiku.measure.instruments._judged import Judged
 from tiku.measure.instruments._judged_metrics import BINS
+from tiku.measure.instruments._judged_slices import slices_of
 
 __all__ = ["details_of"]
 
@@ -33,7 +33,7 @@ def details_of(judged: Judged, base: Judged | None) -> dict[str, Any]:
         "roc": _roc_curves(judged),
         "reliability": _reliability(judged),
         "per_class": _per_class(judged),
-        "slices": {name: _slices(judged, values) for name, values in items.slices.items()},
+        "slices": slices_of(judged, base),
         "worst_examples": _worst_examples(judged),
     }
     return found if base is None else {**found, "flips": _flips(base, judged)}
@@ -100,23 +100,6 @@ def _per_class(judged: Judged) -> dict[str, dict[str, Any]]:
             for metric in ("precision", "recall", "f1")
         }  # fmt: skip
     return found
-
-
-def _slices(judged: Judged, names: NDArray[Any]) -> dict[str, Any]:
-    """Accuracy of each slice with 50 items or more, worst first, and the worst one judged as such."""
-    report = stats.slice_accuracy(judged.right, names)
-    return {
-        "metric": "accuracy",
-        "slices": [{"name": str(one.name), **_measured(one.measured)} for one in report.slices],
-        "too_small": [{"name": str(name), "n": n} for name, n in report.too_small],
-        "worst": None
-        if report.worst is None
-        else {"name": str(report.slices[0].name), **_measured(report.worst)},
-    }
-
-
-def _measured(value: Measured) -> dict[str, Any]:
-    return asdict(value)
 
 
 def _worst_examples(judged: Judged) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ resample of n items is one multinomial draw over T types: exact, and independent
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from tiku.measure.stats._checks import FloatArray, IntArray, check_positive
 
@@ -30,6 +31,8 @@ __all__ = [
 DEFAULT_REPLICATES = 10_000
 _FEWEST_REPLICATES = 1_000
 _DRAWS = 40_000_000  # draws at most, above which the number of replicates falls
+_LEAST_ERROR = 1e-5  # beyond the last of any number of replicates
+_NEVER_TURNS = 1e-6  # a strong acceleration bends a bound outwards, never around
 _CHUNK = 1 << 20  # numbers held at once, so that a chunk stays in the cache
 
 Statistic = Callable[[FloatArray], FloatArray]  # totals (…, D) to values (…,)
@@ -112,18 +115,36 @@ def bca_bounds(values: FloatArray, observed: float, acceleration: float, alpha: 
     """Bias-corrected and accelerated bounds (Efron 1987; DiCiccio and Efron 1996)."""
     below = (np.count_nonzero(values < observed) + 0.5 * np.count_nonzero(values == observed)) / values.size
     bias = float(ndtri(np.clip(below, 0.5 / values.size, 1 - 0.5 / values.size)))
-    z = bias + ndtri(np.array([alpha / 2, 1 - alpha / 2]))
-    levels = ndtr(bias + z / (1 - acceleration * z))
+    half = float(-ndtri(alpha / 2))
+    z = bias + np.array([-half, half])
+    levels = ndtr(bias + z / np.maximum(1 - acceleration * z, _NEVER_TURNS))
     low, high = np.quantile(values, levels, method="inverted_cdf")
     return min(float(low), observed), max(float(high), observed)
 
 
+def _expanded(alpha: float, units: int) -> float:
+    """The smaller error at which a bootstrap of few units covers as asked (Hesterberg 2015): Student's
+    quantile for the normal one, and the variance that dividing by n loses."""
+    degrees = max(1, units - 1)
+    return max(_LEAST_ERROR, 2 * float(ndtr(float(stdtrit(degrees, alpha / 2)) * math.sqrt(units / degrees))))
+
+
 def resampled_interval(
-    types: RowTypes, statistic: Statistic, alpha: float, replicates: int, seed: int
+    types: RowTypes,
+    statistic: Statistic,
+    alpha: float,
+    replicates: int,
+    seed: int,
+    *,
+    fewest: int | None = None,
 ) -> Interval:
-    """BCa interval of `statistic(totals)` under resampling of the units."""
+    """BCa interval of `statistic(totals)` under resampling of the units, expanded for few of them.
+
+    `fewest`: the units that carry the statistic where these are less than all (a rare class).
+    """
     number = _affordable(types, replicates)
     values = replicate(types, statistic, number, seed)
     observed = float(statistic(types.totals))
-    bounds = bca_bounds(values, observed, _acceleration(types, statistic), alpha)
+    error = _expanded(alpha, fewest or types.units)
+    bounds = bca_bounds(values, observed, _acceleration(types, statistic), error)
     return Interval(bounds, f"bootstrap, BCa, {number} replicates", values)

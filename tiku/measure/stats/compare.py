@@ -120,14 +120,21 @@ def compare_paired(
     types = _Pair(classes, truth, a, b).types(codes)
     first, second = np.split(types.totals, 2)
     found = resampled_interval(
-        types, _of_both(metric, value_of), alpha, replicates or DEFAULT_REPLICATES, seed
-    )
+        types, _of_both(metric, value_of), alpha, replicates or DEFAULT_REPLICATES, seed,
+        fewest=_rarest(truth) if codes is None else None,
+    )  # fmt: skip
     bounds, test = _unless_same(metric, found, types, alpha)
     kind = "paired" if codes is None else "paired, groups"
     detectable = detectable_in(metric, found.replicates) or None
     return compared(
         metric, float(value_of(first)), float(value_of(second)), bounds, detectable, f"{kind}, {test}"
     )
+
+
+def _rarest(truth: IntArray) -> int:
+    """Items of the rarest class that has any."""
+    counts = np.bincount(truth)
+    return int(counts[counts > 0].min())
 
 
 def _unless_same(
