@@ -36,7 +36,7 @@ class Protocol:
     text_tokens: int = 8_192
     context: int = 512
     stride: int = 256
-    choice_items: int = 100
+    choice_items: int = 200
     shots: int = 0
     decode_tokens: int = 32
 
@@ -44,12 +44,12 @@ class Protocol:
 _PRESETS: dict[Budget, Protocol] = {
     "quick": Protocol(
         max_items=500, latency_pairs=30, throughput_pairs=5, throughput_items=64, bootstrap=1000,
-        text_tokens=4_096, choice_items=40, decode_tokens=16,
+        text_tokens=4_096, choice_items=60, decode_tokens=16,
     ),
     "standard": Protocol(),
     "thorough": Protocol(
         latency_pairs=200, throughput_pairs=15, throughput_items=512, fresh_processes=3, bootstrap=10_000,
-        text_tokens=65_536, choice_items=400, decode_tokens=128,
+        text_tokens=65_536, choice_items=1_000, decode_tokens=128,
     ),
 }  # fmt: skip
 

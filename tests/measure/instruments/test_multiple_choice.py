@@ -8,6 +8,7 @@ import torch
 from tests.measure.instruments.bench import PROTOCOL, bench_of, opened, questions
 from tests.measure.language.models import llama
 from tests.measure.language.words import byte_level
+from tiku.core.errors import CannotMeasure
 from tiku.core.hashing import canonical
 from tiku.data.choices import Choices
 from tiku.measure.instruments.multiple_choice import INSTRUMENT
@@ -200,3 +201,10 @@ def test_details_are_json_and_name_the_worst_mistakes_and_the_noise_floor(model)
 def test_it_refuses_other_data(model):
     assert not INSTRUMENT.supports(bench_of(model))
     assert INSTRUMENT.supports(bench_of(model, questions(20)))
+
+
+def test_an_option_longer_than_the_model_is_a_reason_not_a_crash(model):
+    data = questions(20)
+    endless = (("water " * 400, "ice"), *data.options[1:])
+    with pytest.raises(CannotMeasure, match="longer than the model's context"):
+        INSTRUMENT.measure(bench_of(model, Choices("made", data.contexts, endless, data.answers)))

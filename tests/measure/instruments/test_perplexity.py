@@ -9,6 +9,7 @@ import torch
 from tests.measure.instruments.bench import PROTOCOL, bench_of, opened, questions
 from tests.measure.language.models import llama
 from tests.measure.language.words import byte_level, prose
+from tiku.core.errors import CannotMeasure
 from tiku.core.hashing import canonical
 from tiku.data.prose import Prose
 from tiku.measure.instruments.perplexity import INSTRUMENT
@@ -74,7 +75,10 @@ def test_details_show_the_hardest_documents_and_what_context_is_worth(model):
     found = INSTRUMENT.measure(bench_of(model, prose(6, words=200))).details
     hardest = [one["perplexity"] for one in found["documents"]]
     assert hardest == sorted(hardest, reverse=True) and len(hardest) == 6
-    assert found["hardest_passages"][0]["perplexity"] >= found["hardest_passages"][1]["perplexity"]
+    passages, texts = found["hardest_passages"], prose(6, words=200).documents
+    assert passages[0]["perplexity"] >= passages[1]["perplexity"]
+    for one in passages:  # a stretch of some document, and not its beginning, which nobody can know
+        assert any(one["text"].removesuffix("…") in text[1:] for text in texts)
     assert sum(one["tokens"] for one in found["by_context"]) == found["protocol"]["tokens"]
     assert found["by_context"][0]["least"] == 1 and found["by_context"][-1]["most"] <= 64
 
@@ -166,3 +170,12 @@ def test_a_base_that_reads_other_tokens_is_not_compared(model, tmp_path):
 def test_it_refuses_other_tasks_and_missing_text(model):
     assert not INSTRUMENT.supports(bench_of(model))
     assert INSTRUMENT.supports(bench_of(model, prose(2, words=5)))
+
+
+def test_a_processor_that_is_no_tokenizer_is_a_reason_not_a_crash(model):
+    class Other:
+        task, serve, session = "causal-lm", model.serve, model.session
+        processor = object()
+
+    with pytest.raises(CannotMeasure, match="tokenizer"):
+        INSTRUMENT.measure(bench_of(Other(), prose(6, words=20)))

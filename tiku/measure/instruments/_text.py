@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from tiku.core.errors import CannotMeasure
+from tiku.core.errors import CannotMeasure, DataError
 from tiku.core.instrument import Workbench
+from tiku.core.subject import Predictor
 from tiku.core.text import Text
 from tiku.data.choices import Choices
 from tiku.data.prose import Prose
 from tiku.measure.language.passages import Passage, Windows, draw_passages
 from tiku.measure.language.requests import start_tokens
 
-__all__ = ["gives_text_back", "pad_of", "passages_for", "text_of", "windows_for"]
+__all__ = [
+    "gives_text_back",
+    "pad_of",
+    "passages_for",
+    "text_of",
+    "tokenizer_of",
+    "unmeasured_when_unfit",
+    "windows_for",
+]
 
 _CHECKED = 16
+_NEEDED = ("decode", "convert_ids_to_tokens", "bos_token_id", "eos_token_id", "model_max_length")
 
 
 def text_of(bench: Workbench) -> tuple[Prose, tuple[Text, ...]] | None:
@@ -31,6 +42,31 @@ def text_of(bench: Workbench) -> tuple[Prose, tuple[Text, ...]] | None:
         "未提供连续文本：困惑度按题目连同正确答案计算",
     )
     return Prose(choices.name, choices.worked(), names), (warning,)
+
+
+def tokenizer_of(model: Predictor) -> Any:
+    """The model's tokenizer. Raises `CannotMeasure` for a processor of another kind."""
+    tokenizer = model.processor
+    lacking = [name for name in _NEEDED if not hasattr(tokenizer, name)]
+    if lacking or not callable(tokenizer):
+        raise CannotMeasure(
+            "log-likelihoods need a tokenizer as transformers has it",
+            got=f"{type(tokenizer).__name__} without {', '.join(lacking) or 'a call'}",
+            allowed="an object with the interface of PreTrainedTokenizerBase",
+            next_step="return (module, tokenizer) with a transformers tokenizer",
+        )
+    return tokenizer
+
+
+@contextmanager
+def unmeasured_when_unfit() -> Iterator[None]:
+    """Data that this model cannot be judged on leave the metric out; they do not end the trial."""
+    try:
+        yield
+    except DataError as error:
+        raise CannotMeasure(
+            error.what, got=error.got, allowed=error.allowed, next_step=error.next_step
+        ) from error
 
 
 def windows_for(tokenizer: Any, bench: Workbench) -> Windows:

@@ -15,7 +15,7 @@ __all__ = ["protocol_of", "text_details"]
 
 _EXAMPLES = 10
 _TEXT = 300  # characters of a passage that are shown
-_FEWEST_TOKENS = 16  # a window of fewer is no passage worth showing
+_STRETCH = 64  # tokens of a passage that is looked at by itself
 _DOCUMENTS = 50
 
 
@@ -66,27 +66,32 @@ def _documents(scored: ScoredText, base_U: NDArray[np.float64] | None) -> list[d
 
 
 def _hardest(scored: ScoredText, tokenizer: Any) -> list[dict[str, Any]]:
-    """The windows with the most nats per token."""
-    lengths = scored.scores.lengths_N
-    means = -scored.scores.log_likelihoods / lengths
-    fit = np.flatnonzero(lengths >= min(_FEWEST_TOKENS, int(lengths.max())))
-    worst = fit[np.argsort(-means[fit], kind="stable")][:_EXAMPLES]
+    """The stretches with the most nats per token. A document's first stretch, which no model can know,
+    counts only where there is no other."""
+    found = []
+    for passage, nats in zip(scored.passages, scored.nats, strict=True):
+        tokens = passage.tokens[len(passage.tokens) - nats.size :]
+        for start in range(0 if nats.size < 2 * _STRETCH else _STRETCH, nats.size, _STRETCH):
+            own = nats[start : start + _STRETCH]
+            if own.size >= min(_STRETCH // 2, nats.size):
+                found.append((float(own.mean()), passage.title, tokens[start : start + _STRETCH]))
+    worst = sorted(found, key=lambda one: -one[0])[:_EXAMPLES]
     return [
         {
-            "title": _shown(scored.passages[scored.owners[i]].title),
-            "text": _shown(tokenizer.decode(list(scored.requests[i].continuation))),
-            "tokens": int(lengths[i]),
-            "perplexity": _exp(means[i]),
+            "title": _shown(title),
+            "text": _shown(tokenizer.decode(list(tokens)).strip()),
+            "tokens": len(tokens),
+            "perplexity": _exp(nats),
         }
-        for i in worst.tolist()
+        for nats, title, tokens in worst
     ]
 
 
 def _by_context(scored: ScoredText) -> list[dict[str, Any]]:
-    """Mean nats by the number of tokens that stood before, in doublings."""
+    """Mean nats by the number of tokens that stood before: 1, 2, 3 to 4, 5 to 8, …"""
     seen_S = np.concatenate([len(r.context) + np.arange(len(r.continuation)) for r in scored.requests])
     nats_S = -scored.scores.token_nats_S
-    octave_S = np.floor(np.log2(seen_S)).astype(int)
+    octave_S = np.ceil(np.log2(seen_S)).astype(int)
     return [
         {
             "least": int(seen_S[octave_S == k].min()),

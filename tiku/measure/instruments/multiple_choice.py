@@ -15,7 +15,7 @@ from tiku.core.text import Text
 from tiku.core.verdict import Comparison, Support
 from tiku.data.choices import Choices
 from tiku.measure.instruments._requests import LANGUAGE_TASK
-from tiku.measure.instruments._text import pad_of
+from tiku.measure.instruments._text import pad_of, tokenizer_of, unmeasured_when_unfit
 from tiku.measure.language.questions import NORMALISATIONS, Asked, ask
 from tiku.measure.language.scoring import Scores, score
 
@@ -64,7 +64,11 @@ class MultipleChoice(Instrument):
         return Support.yes()
 
     def measure(self, bench: Workbench) -> Reading:
-        """Ask. Raises `CannotMeasure` when logits are not finite."""
+        """Ask. Raises `CannotMeasure` when logits are not finite, or an option does not fit the model."""
+        with unmeasured_when_unfit():
+            return self._measure(bench)
+
+    def _measure(self, bench: Workbench) -> Reading:
         from tiku.measure.instruments._choice_details import choice_details
 
         questions = _drawn(bench)
@@ -158,7 +162,7 @@ def _ask(model: Predictor, questions: Choices, bench: Workbench) -> Asked:
         order = np.random.default_rng(bench.protocol.seed).permutation(len(examples))
         examples = examples.take(order[:shots])
     assert examples is None or isinstance(examples, Choices)
-    tokenizer = model.processor
+    tokenizer = tokenizer_of(model)
     return ask(tokenizer, questions, examples if shots else None, tokenizer.model_max_length)
 
 

@@ -17,7 +17,15 @@ from tiku.core.subject import Predictor
 from tiku.core.text import Text
 from tiku.core.verdict import Comparison, Support
 from tiku.measure.instruments._requests import LANGUAGE_TASK
-from tiku.measure.instruments._text import gives_text_back, pad_of, passages_for, text_of, windows_for
+from tiku.measure.instruments._text import (
+    gives_text_back,
+    pad_of,
+    passages_for,
+    text_of,
+    tokenizer_of,
+    unmeasured_when_unfit,
+    windows_for,
+)
 from tiku.measure.language.passages import Passage, Windows, tokens_of
 from tiku.measure.language.perplexity import ScoredText, Units, score_passages
 
@@ -52,12 +60,16 @@ class Perplexity(Instrument):
 
     def measure(self, bench: Workbench) -> Reading:
         """Score. Raises `CannotMeasure` when logits are not finite or the text is empty."""
+        with unmeasured_when_unfit():
+            return self._measure(bench)
+
+    def _measure(self, bench: Workbench) -> Reading:
         from tiku.measure.instruments._text_details import text_details
 
         found = text_of(bench)
         assert found is not None  # supports() said so
         prose, warnings = found
-        tokenizer = bench.candidate.processor
+        tokenizer = tokenizer_of(bench.candidate)
         windows = windows_for(tokenizer, bench)
         passages = passages_for(tokenizer, prose, windows, bench)
         scored = _score(bench.candidate, passages, windows, bench)

@@ -28,7 +28,7 @@ def by_context(look: Look) -> Plot | None:
     for points, colour, style in ((other, "base", "--"), (own, "accent", "-")):
         if points:
             axes.plot(
-                [p["least"] for p in points], [p["perplexity"] for p in points],
+                [p["most"] for p in points], [p["perplexity"] for p in points],
                 style, color=COLOURS[colour], linewidth=1.8, marker="o", markersize=4.5, markeredgewidth=0,
             )  # fmt: skip
     axes.set_xscale("log", base=2)
@@ -40,7 +40,7 @@ def by_context(look: Look) -> Plot | None:
     return Plot(
         draw(figure, look.key),
         Text("What context is worth", "上下文的价值"),
-        Text("→ tokens before the predicted one, this many or more", "→ 被预测词元之前的词元数（至少）"),
+        Text("→ tokens before the predicted one, up to", "→ 被预测词元之前的词元数（至多）"),
         Text("↑ perplexity, lower is better", "↑ 困惑度，越低越好"),
         Text(
             f"{sum(p['tokens'] for p in own):,} predicted tokens, grouped by the text before them.",
@@ -85,7 +85,7 @@ def documents(look: Look) -> Table | None:
 
 
 def hardest_passages(look: Look) -> Table | None:
-    """The windows with the most nats per token."""
+    """The stretches with the most nats per token."""
     found = look.details.get("hardest_passages")
     if not found:
         return None
