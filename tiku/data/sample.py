@@ -73,7 +73,16 @@ class DataSample(Sample):
             "licence": self.licence,
             "provenance": self.provenance.en,
         }
-        report = replace(loaded.report, facts=facts, warnings=(*loaded.report.warnings, *self.caveats))
+        origin = Text(
+            f"sample {self.name}: {self.licence}; {self.provenance.en}",
+            f"样例 {self.name}：{self.licence}；{self.provenance.zh}",
+        )
+        report = replace(
+            loaded.report,
+            facts=facts,
+            guesses=(origin, *loaded.report.guesses),
+            warnings=(*loaded.report.warnings, *self.caveats),
+        )
         return replace(loaded, report=report)
 
 

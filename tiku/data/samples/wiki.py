@@ -31,7 +31,7 @@ SAMPLE = DataSample(
     name="wiki",
     title=Text("articles of the English Wikipedia, markup removed", "英文维基百科文章，已去除标记"),
     task="causal-lm",
-    licence="CC BY-SA 3.0 and GFDL (Wikipedia authors); gensim is LGPL-2.1",
+    licence="CC BY-SA 3.0 + GFDL (Wikipedia); LGPL-2.1 (gensim)",
     provenance=Text(
         "the shortened dump of early 2016 in the test data of gensim 4.4.0",
         "gensim 4.4.0 测试数据中的 2016 年初删节转储",
