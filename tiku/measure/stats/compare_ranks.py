@@ -22,6 +22,7 @@ from tiku.measure.stats._checks import BoolArray, FloatArray, IntArray, as_score
 from tiku.measure.stats._comparison import compared
 from tiku.measure.stats.auc import auc_influence, auc_roc, logit_bounds
 from tiku.measure.stats.average_precision import average_precision, average_precision_influence
+from tiku.measure.stats.means import t_quantile
 from tiku.measure.stats.power import detectable_effect
 from tiku.measure.stats.proportions import clopper_pearson_bounds
 
@@ -64,7 +65,7 @@ def compare_ranks(
     alpha, codes = check_level(level), group_codes(groups, np.asarray(y).size)
     (first, pull), (second, push) = (_mean(y, scores, ranking) for scores in (base, candidate))
     error, units = _error(push - pull, codes)
-    half = float(-ndtri(alpha / 2)) * error
+    half = (float(-ndtri(alpha / 2)) if codes is None else t_quantile(units - 1, alpha)) * error
     if error == 0:
         perfect = first in (0.0, 1.0)
         half = 1 - (alpha / 2) ** (1 / (_smallest(y, codes) if perfect else units))
