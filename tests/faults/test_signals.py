@@ -78,14 +78,6 @@ def started(out: Path, method: str) -> int:
     return 0
 
 
-def test_a_worker_killed_once_is_started_again(reference: Reference, tmp_path: Path) -> None:
-    lab = replace(reference.lab, methods=("naps",))
-    done = kill_workers(lab, tmp_path, "naps", times=1)
-    assert done.returncode == 0, done.stderr
-    assert {recipe_of(t): t["status"] for t in read_result(tmp_path)["trials"]}["finetune + naps"] == "done"
-    assert lab.orphans() == []
-
-
 def test_a_worker_killed_twice_is_given_up_for_this_run_only(reference: Reference, tmp_path: Path) -> None:
     lab = replace(reference.lab, methods=("naps",))
     done = kill_workers(lab, tmp_path, "naps", times=2)
@@ -98,7 +90,9 @@ def test_a_worker_killed_twice_is_given_up_for_this_run_only(reference: Referenc
     assert trial["status"] == "done"
 
 
-def test_a_killed_zygote_is_replaced(reference: Reference, tmp_path: Path) -> None:
+def test_a_killed_zygote_is_replaced_and_its_worker_started_again(
+    reference: Reference, tmp_path: Path
+) -> None:
     lab = replace(reference.lab, methods=("naps",))
     process = lab.start(tmp_path, *FLAGS)
     while started(tmp_path, "naps") == 0:
@@ -109,4 +103,5 @@ def test_a_killed_zygote_is_replaced(reference: Reference, tmp_path: Path) -> No
     _, told = process.communicate(timeout=120)
     assert process.returncode == 0, told
     assert {t["status"] for t in read_result(tmp_path)["trials"]} == {"done"}
+    assert started(tmp_path, "naps") == 2
     assert lab.orphans() == []
