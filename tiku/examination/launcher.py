@@ -55,6 +55,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
+    def settle(self, seconds: float = 5.0) -> None:
+        """Wait until a killed child has ended and freed what it held."""
+        until = time.monotonic() + seconds
+        while self.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+
     def _processes(self) -> list[psutil.Process]:
         if time.monotonic() - self._looked >= _FAMILY_SECONDS:
             self._looked = time.monotonic()

@@ -75,6 +75,8 @@ def _attempt(
         stopped = _watch(child, folder, limits, on_event)
     finally:
         child.kill()
+    if stopped:
+        child.settle()
     return child, stopped or _crash(child.code, out_of_memory=_oom_kills() > oom_kills)
 
 

@@ -19,6 +19,8 @@ import traceback
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tiku.examination.standing import installed
+
 if TYPE_CHECKING:
     from tiku.examination.inputs import Inputs
 
@@ -38,6 +40,7 @@ def main(inputs: str) -> None:
     answers = _own_stdout()
     for name in _PRELOADED:
         importlib.import_module(name)
+    installed()  # kept for the workers
     loaded = _load(json.loads(inputs))
     codes: dict[int, int | None] = {}
     for line in sys.stdin:
