@@ -135,3 +135,43 @@ def test_an_open_requirement_says_how_many_items_would_settle_it() -> None:
     # half-width 0.04 at n = 400 must shrink to 0.02: four times the items
     assert outcome.reason is not None
     assert "1,600" in outcome.reason.en
+
+
+def test_the_items_needed_are_reckoned_from_the_value_and_the_side_that_faces_the_threshold() -> None:
+    # 0.99 must keep 0.005 above 0.985; its lower half-width is 0.02, four times too wide
+    outcome = evaluate(parse_requirement("accuracy >= 0.985", METRICS), measured(0.99, 0.97, 0.997, n=500))
+    assert outcome.reason is not None
+    assert "8,000 items" in outcome.reason.en and "(500 now)" in outcome.reason.en
+    assert "8,000" in outcome.reason.zh and "500" in outcome.reason.zh
+
+
+def test_times_need_measurements_and_a_relative_requirement_counts_from_the_paired_interval() -> None:
+    requirement = parse_requirement("p95_latency <= 0.5 * base", METRICS)
+    base, value = measured(0.040, 0.03, 0.05, "s", 72), measured(0.0192, 0.01, 0.03, "s", 72)
+    paired = Comparison(0.040, 0.0192, "ratio", 0.48, 0.44, 0.52, "better", None, "test")
+    outcome = evaluate(requirement, value, base=base, against_base=paired)
+    assert outcome.met is None and outcome.reason is not None
+    assert "288 measurements" in outcome.reason.en and "288" in outcome.reason.zh  # 0.04 must become 0.02
+
+
+def test_a_value_on_the_threshold_is_settled_by_no_number_of_items() -> None:
+    outcome = evaluate(parse_requirement("accuracy >= 0.8", METRICS), measured(0.8, 0.75, 0.85))
+    assert outcome.reason is not None
+    assert "no number" in outcome.reason.en and "再多" in outcome.reason.zh
+
+
+@pytest.mark.parametrize("text", ["p95_latency <= 20 ms", "p95_latency <= 2 * base"])
+def test_a_value_without_an_interval_decides_nothing(text: str) -> None:
+    bare = Measured(0.001, None, None, 30, "s", "measured", "p99, no interval under 368 values")
+    base = measured(0.010, 0.009, 0.011, "s")
+    outcome = evaluate(parse_requirement(text, METRICS), bare, base=base)
+    assert outcome.met is None and outcome.reason is not None
+    for told in (outcome.reason.en, outcome.reason.zh):
+        assert "30" in told and "368" in told
+
+
+def test_without_pairing_the_bases_own_uncertainty_counts_too() -> None:
+    requirement = parse_requirement("accuracy >= 0.5 * base", METRICS)
+    value = measured(0.45, 0.42, 0.48)
+    assert evaluate(requirement, value, base=measured(0.8, 0.79, 0.81)).met is True
+    assert evaluate(requirement, value, base=measured(0.8, 0.6, 1.0)).met is None

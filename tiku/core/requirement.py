@@ -37,6 +37,8 @@ _SHAPE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(>=|<=|≥|≤|==|!=|=|>|<)(?!=)\s
 _FACTOR = re.compile(r"(?:([\d.eE+-]+)\s*[*×]\s*base|base\s*[*×]\s*([\d.eE+-]+))$")
 _OFFSET = re.compile(r"base(?:\s*([+-])\s*(\S.*))?$")
 _OPS = {"≥": ">=", "≤": "<="}
+_MOST_TIMES = 300.0  # a threshold nearer than this part of the half-width asks for 90,000 times the items
+_COUNTED_BY_ITEM = ("1", "bit")  # units of quality; the others are measured by repeating the same work
 
 
 @dataclass(frozen=True)
@@ -151,25 +153,56 @@ def evaluate(
         reason = Text(f"{requirement.metric.name} was not measured", f"未测得 {requirement.metric.name}")
         return RequirementOutcome(requirement.expr, None, observed, on, None, reason)
     threshold = requirement.threshold(base.value if base else None)
-    low, high = _bounds(requirement, observed, base, against_base)
-    met = _decide(requirement.op, low, high, threshold)
-    why = None if met is not None else _straddles(requirement, observed, low, high, threshold)
+    span = _span(requirement, observed, base, against_base)
+    if span is None:
+        return RequirementOutcome(requirement.expr, None, observed, on, threshold, _no_interval(observed))
+    met = _decide(requirement.op, span.low, span.high, threshold)
+    why = None if met is not None else _straddles(requirement, observed, span, threshold)
     return RequirementOutcome(requirement.expr, met, observed, on, threshold, why)
 
 
-def _bounds(
+@dataclass(frozen=True)
+class _Span:
+    value: float
+    low: float
+    high: float
+
+
+def _span(
     requirement: Requirement, observed: Measured, base: Measured | None, paired: Comparison | None
-) -> tuple[float, float]:
-    """The interval of the metric itself; for a relative requirement the paired one around the base."""
-    if requirement.relative and observed is base:
-        return base.value, base.value  # the base against itself: no sampling error remains
-    if requirement.relative and base is not None and paired is not None:
-        if paired.scale == "ratio":
-            return base.value * paired.low, base.value * paired.high
-        return base.value + paired.low, base.value + paired.high
+) -> _Span | None:
+    """The interval of the metric itself; for a relative requirement the paired one around the base.
+
+    None where there is none: a bare value decides nothing.
+    """
+    if requirement.relative and base is not None:
+        if observed is base:
+            return _Span(base.value, base.value, base.value)  # against itself no sampling error remains
+        if paired is not None:
+            ends = (paired.effect, paired.low, paired.high)
+            at = base.value
+            return _Span(*((at * x if paired.scale == "ratio" else at + x) for x in ends))
+        return _unpaired(requirement.factor, observed, base)
     if observed.low is None or observed.high is None:
-        return observed.value, observed.value
-    return observed.low, observed.high
+        return None
+    return _Span(observed.value, observed.low, observed.high)
+
+
+def _unpaired(factor: float, observed: Measured, base: Measured) -> _Span | None:
+    """Two separate measurements: the base's uncertainty widens the interval (Zou and Donner 2008)."""
+    if observed.low is None or observed.high is None or base.low is None or base.high is None:
+        return None
+    down = math.hypot(observed.value - observed.low, factor * (base.high - base.value))
+    up = math.hypot(observed.high - observed.value, factor * (base.value - base.low))
+    return _Span(observed.value, observed.value - down, observed.value + up)
+
+
+def _no_interval(observed: Measured) -> Text:
+    n = f"{observed.n:,}"
+    return Text(
+        f"one bare value decides nothing: {n} measured, too few for an interval ({observed.estimator})",
+        f"仅有单一数值，无法判断：测量数 {n}，不足以给出区间（{observed.estimator}）",
+    )
 
 
 def _decide(op: str, low: float, high: float, threshold: float) -> bool | None:
@@ -184,23 +217,32 @@ def _decide(op: str, low: float, high: float, threshold: float) -> bool | None:
     return True if reached[0] else False if reached[1] else None
 
 
-def _straddles(
-    requirement: Requirement, observed: Measured, low: float, high: float, threshold: float
-) -> Text:
+def _straddles(requirement: Requirement, observed: Measured, span: _Span, threshold: float) -> Text:
     unit = requirement.metric.unit
-    span = f"{format_quantity(low, unit)} … {format_quantity(high, unit)}"
+    shown = f"{format_quantity(span.low, unit)} … {format_quantity(span.high, unit)}"
     goal = format_quantity(threshold, unit)
-    items = _items_needed(observed, low, high, threshold)
-    more_en = f"; about {items:,} items would be needed" if items else ""
-    more_zh = f";约需 {items:,} 个样本" if items else ""
+    more = _needed(observed.n, span, threshold, unit)
     return Text(
-        f"the interval {span} contains the threshold {goal}{more_en}", f"区间 {span} 包含阈值 {goal}{more_zh}"
+        f"the interval {shown} contains the threshold {goal}; {more.en}",
+        f"区间 {shown} 包含阈值 {goal}；{more.zh}",
     )
 
 
-def _items_needed(observed: Measured, low: float, high: float, threshold: float) -> int | None:
-    """Items at which the same observed value would clear the threshold (half-width ∝ 1/√n)."""
-    half, distance = (high - low) / 2, abs((high + low) / 2 - threshold)
-    if observed.n < 2 or half == 0 or distance < 1e-3 * half:
-        return None
-    return math.ceil(observed.n * (half / distance) ** 2)
+def _needed(n: int, span: _Span, threshold: float, unit: str) -> Text:
+    """What it would take for the same value to clear the threshold (half-width ∝ 1/√n)."""
+    distance = abs(span.value - threshold)
+    half = span.value - span.low if span.value > threshold else span.high - span.value
+    if n < 1 or distance <= half / _MOST_TIMES:
+        return Text(
+            "the value lies on the threshold, so that no number of items would settle it",
+            "数值恰在阈值上，再多样本也无法判定",
+        )
+    needed = math.ceil(n * max(1.0, (half / distance) ** 2) * (1 - 1e-12))
+    if unit in _COUNTED_BY_ITEM:
+        return Text(
+            f"about {needed:,} items would be needed ({n:,} now)", f"约需 {needed:,} 个样本（现有 {n:,} 个）"
+        )
+    return Text(
+        f"about {needed:,} measurements would be needed ({n:,} now)",
+        f"约需测量 {needed:,} 次（现为 {n:,} 次）",
+    )
