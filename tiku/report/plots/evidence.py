@@ -32,9 +32,9 @@ _READERS: dict[str, tuple[tuple[str, Reader], ...]] = {
         ("classification_quality", quality.slices),
         ("classification_quality", quality.worst_examples),
         ("perplexity", language.text_protocol),
+        ("multiple_choice", language.choice_protocol),
         ("perplexity", language.documents),
         ("perplexity", language.hardest_passages),
-        ("multiple_choice", language.choice_protocol),
         ("multiple_choice", quality.worst_examples),
     ),
     "inference": (

@@ -56,7 +56,7 @@ def _set_ticks(axes: Any, values: Sequence[float]) -> None:
     every = (m * 10.0**e for e in range(-1, 9) for m in (1, 2, 5))
     ticks = [t for t in every if low * 0.9 <= t <= high * 1.1]
     axes.set_yticks(ticks or [low, high])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.3g}" if value < 1e4 else f"{value:.0e}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:.1g}")
 
 
 def documents(look: Look) -> Table | None:
@@ -139,9 +139,9 @@ def choice_protocol(look: Look) -> Table | None:
          f"{found['options']:,}, {found['tokens_scored']:,}"),
         *_computed(found),
         (Text("questions decided within the noise floor", "在噪声水平内决出的题数"), f"{close:,}"),
-        (Text("first prompt", "首个提示"), found["prompt"]),
     )  # fmt: skip
-    return _protocol(Text("How the questions were asked", "题目如何提问"), rows)
+    shown = Text(f"First prompt: {found['prompt']}", f"首个提示：{found['prompt']}")
+    return _protocol(Text("How the questions were asked", "题目如何提问"), rows, shown)
 
 
 def _computed(found: Mapping[str, Any]) -> tuple[tuple[Text, str | Text], ...]:
@@ -161,5 +161,5 @@ def _computed(found: Mapping[str, Any]) -> tuple[tuple[Text, str | Text], ...]:
     )
 
 
-def _protocol(title: Text, rows: tuple[tuple[Text, str | Text], ...]) -> Table:
-    return Table(title, (Text("protocol", "协议"), Text("value", "取值")), rows, wide=frozenset({1}))
+def _protocol(title: Text, rows: tuple[tuple[Text, str | Text], ...], note: Text | None = None) -> Table:
+    return Table(title, (Text("protocol", "协议"), Text("value", "取值")), rows, note=note)
