@@ -37,6 +37,7 @@ class Evidence:
     objective: str  # name of the metric to improve
     environment: Mapping[str, Any]
     not_run: tuple[Recipe, ...] = ()  # proposed, but the budget had no room
+    others: tuple[Trial, ...] = ()  # every further trial of the exam
 
 
 class Question(ABC):

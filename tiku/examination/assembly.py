@@ -111,15 +111,17 @@ def _evidence(findings: Findings, question: str, machine: Mapping[str, Any]) -> 
     own = [p.recipe for p in findings.proposals if p.question == question]
     wanted = {hash_of(base.recipe.plus(*r.methods())) for r in own}
     missing = {hash_of(r) for r in findings.not_run}
+    proposed = tuple(t for t in findings.trials if hash_of(t.recipe) in wanted)
     return Evidence(
         situation=findings.situation,
         base=base,
-        trials=tuple(t for t in findings.trials if hash_of(t.recipe) in wanted),
+        trials=proposed,
         requirements=findings.outcomes,
         metrics=findings.target.metrics,
         objective=findings.target.objective.name,
         environment=machine,
         not_run=tuple(r for r in own if hash_of(r) in missing),
+        others=tuple(t for t in findings.trials if t not in proposed),
     )
 
 

@@ -12,10 +12,10 @@ from tiku.core.method import Method, Situation
 from tiku.core.metric import Metric
 from tiku.core.question import Evidence, Proposal, Question
 from tiku.core.recipe import Recipe
-from tiku.core.result import Answer, AnswerVerdict, RequirementOutcome, Trial
-from tiku.core.task import TASKS
+from tiku.core.result import Answer, AnswerVerdict, RequirementOutcome
 from tiku.core.text import Text
-from tiku.questions._wording import change, grid_caveats, join, with_interval
+from tiku.questions._weighing import Weighing, own_recipe
+from tiku.questions._wording import grid_caveats, inside, join, with_interval
 
 __all__ = ["MethodQuestion"]
 
@@ -63,25 +63,32 @@ class MethodQuestion(Question):
     def decide(self, evidence: Evidence) -> Answer:
         if not self.methods():
             return Answer("not measured", _NOTHING_BUILT)
-        done = [t for t in evidence.trials if t.status == "done"]
-        metric = self._deciding(evidence, done)
+        metric = self._deciding(evidence)
         if metric is None:
             return self._nothing_measured(evidence)
-        kept = [t for t in done if _kept_quality(t, evidence) and metric.name in t.against_base]
-        better = [t for t in kept if t.against_base[metric.name].verdict == "better"]
-        best = max(better, key=lambda t: _effect(metric, t), default=None)
-        verdict = self._verdict(evidence)
+        compared = (t for t in evidence.trials if t.status == "done" and metric.name in t.against_base)
+        weighing = Weighing(evidence, metric, tuple(compared))
+        best = weighing.best()
         return Answer(
-            verdict=verdict if kept or verdict == "fail" else "inconclusive",
-            answer=self._sentence(evidence, metric, best, done),
+            verdict=self._weighed_verdict(evidence, weighing),
+            answer=weighing.answer(),
             recommended=best.id if best else None,
             evidence=tuple(t.id for t in evidence.trials),
-            caveats=self.caveats(evidence),
+            caveats=(*weighing.caveats(), *_without_numbers(evidence), *self.caveats(evidence)),
             key_metric=metric.name,
         )
 
+    def _weighed_verdict(self, evidence: Evidence, weighing: Weighing) -> AnswerVerdict:
+        """Inconclusive where no recipe kept the quality, or none is better and one may yet be."""
+        verdict = self._verdict(evidence)
+        nothing_kept = not any(weighing.kept(t) for t in weighing.trials)
+        undecided = weighing.best() is None and bool(weighing.open())
+        if (nothing_kept and verdict != "fail") or (undecided and verdict == "informative"):
+            return "inconclusive"
+        return verdict
+
     def caveats(self, evidence: Evidence) -> tuple[Text, ...]:
-        """What a reader must know beside the numbers; refusals and what the budget left out."""
+        """What a reader must know beside the numbers, whatever the question: what the budget left out."""
         found = []
         if evidence.not_run:
             names = ", ".join(str(r) for r in evidence.not_run)
@@ -90,12 +97,11 @@ class MethodQuestion(Question):
             found += grid_caveats(evidence.situation.facts)
         return tuple(found)
 
-    def _deciding(self, evidence: Evidence, done: Sequence[Trial]) -> Metric | None:
+    def _deciding(self, evidence: Evidence) -> Metric | None:
+        """The first wanted metric that some recipe was compared on; the exam's objective where it is one."""
         wanted = (evidence.objective, *self.gains) if evidence.objective in self.gains else self.gains
-        for name in wanted:
-            if name in evidence.metrics and any(name in t.against_base for t in done):
-                return evidence.metrics[name]
-        return None
+        compared = {name for t in evidence.trials if t.status == "done" for name in t.against_base}
+        return next((evidence.metrics[n] for n in wanted if n in compared and n in evidence.metrics), None)
 
     def _verdict(self, evidence: Evidence) -> AnswerVerdict:
         """By the requirements on this question's metrics; without any there are only numbers to tell."""
@@ -106,26 +112,6 @@ class MethodQuestion(Question):
             return "inconclusive"
         return "pass" if own else "informative"
 
-    def _sentence(
-        self, evidence: Evidence, metric: Metric, best: Trial | None, done: Sequence[Trial]
-    ) -> Text:
-        if best is None:
-            tried = len(done)
-            return Text(
-                f"None of the {tried} measured recipes improved {metric.title.en.lower()} and kept the "
-                "quality; the base stays.",
-                f"已测的 {tried} 个方案均未在保持质量的同时改善{metric.title.zh}，维持基线。",
-            )
-        quality = evidence.metrics.get(TASKS[evidence.situation.task].quality)
-        parts = [change(metric, best.against_base[metric.name])]
-        if quality is not None and quality.name in best.against_base:
-            parts.append(change(quality, best.against_base[quality.name]))
-        told, name = join(parts), str(_own(best, evidence.base))
-        return Text(
-            f"Best of {len(done)} measured recipes: {name}. Against the base: {told.en}.",
-            f"{len(done)} 个已测方案中最佳：{name}。相对基线：{told.zh}。",
-        )
-
     def _nothing_measured(self, evidence: Evidence) -> Answer:
         """No candidate gave a number: why, and what the base itself measured."""
         why = self._why_nothing(evidence)
@@ -135,13 +121,13 @@ class MethodQuestion(Question):
             verdict: AnswerVerdict = "inconclusive" if tried else "not measured"
             return Answer(verdict, why, evidence=tried, caveats=self.caveats(evidence))
         values = [
-            Text(f"{m.title.en.lower()} {shown}", f"{m.title.zh} {shown}")
+            Text(f"{inside(m.title).en} {shown}", f"{m.title.zh} {shown}")
             for m, shown in ((evidence.metrics[n], with_interval(evidence.base.metrics[n])) for n in told)
         ]
         base = join(values)
         return Answer(
             self._verdict(evidence),
-            Text(f"The base alone: {base.en}. {why.en}", f"仅有基线：{base.zh}。{why.zh}"),
+            Text(f"The base: {base.en}. {why.en}", f"基线：{base.zh}。{why.zh}"),
             evidence=(evidence.base.id, *tried),
             caveats=self.caveats(evidence),
             key_metric=told[0],
@@ -150,8 +136,15 @@ class MethodQuestion(Question):
     def _why_nothing(self, evidence: Evidence) -> Text:
         if not evidence.trials:
             return _NO_ROOM if evidence.not_run else _NONE_APPLIES
-        reasons = list(dict.fromkeys(t.reason for t in evidence.trials if t.reason is not None))
-        told = join(reasons) if reasons else Text("no reason recorded", "未记录原因")
+        reasons = [t.reason for t in evidence.trials if t.reason is not None]
+        reasons += [w for t in evidence.trials if t.status == "done" for w in t.warnings]
+        told = join(list(dict.fromkeys(reasons))) if reasons else Text("no reason recorded", "未记录原因")
+        if any(t.status == "done" for t in evidence.trials):
+            return Text(
+                "Recipes were built, but none could be compared with the base on what this question asks "
+                f"for: {told.en}.",
+                f"已构建方案，但在此问题所问的指标上均无法与基线比较：{told.zh}。",
+            )
         return Text(f"No method could be measured here: {told.en}.", f"此处没有方法可测：{told.zh}。")
 
 
@@ -179,20 +172,15 @@ def _stand_together(a: Method, b: Method) -> bool:
     return True
 
 
-def _kept_quality(trial: Trial, evidence: Evidence) -> bool:
-    quality = TASKS[evidence.situation.task].quality
-    compared = trial.against_base.get(quality)
-    return compared is not None and compared.verdict != "worse"
-
-
-def _effect(metric: Metric, trial: Trial) -> float:
-    effect = trial.against_base[metric.name].effect
-    return effect if metric.direction == "higher" else -effect
-
-
-def _own(trial: Trial, base: Trial) -> Recipe:
-    shared = list(base.recipe.steps)
-    return Recipe(tuple(s for s in trial.recipe.steps if s not in shared))
+def _without_numbers(evidence: Evidence) -> tuple[Text, ...]:
+    """Recipes that were refused or failed, with their reasons."""
+    named = [(str(own_recipe(t, evidence.base)), t.reason) for t in evidence.trials if t.status != "done"]
+    parts = [
+        Text(f"{name} ({why.en})" if why else name, f"{name}（{why.zh}）" if why else name)
+        for name, why in named
+    ]
+    told = join(parts)
+    return (Text(f"not measured: {told.en}", f"未测得：{told.zh}"),) if parts else ()
 
 
 def _own_requirements(

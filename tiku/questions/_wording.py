@@ -11,7 +11,7 @@ from tiku.core.text import Text
 from tiku.core.units import format_quantity
 from tiku.core.verdict import Comparison
 
-__all__ = ["change", "grid_caveats", "join", "with_interval"]
+__all__ = ["change", "grid_caveats", "inside", "join", "points", "with_interval"]
 
 _FULL_BITS = 16  # number formats of fewer bits per weight are a rounding
 
@@ -32,20 +32,27 @@ def with_interval(measured: Measured) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def points(effect: float, low: float, high: float) -> str:
+    """A difference of proportions in percentage points: "-1.25 pt [-2.00, -0.50]"."""
+    return f"{100 * effect:+.2f} pt [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
 def change(metric: Metric, comparison: Comparison) -> Text:
     """The change of one metric against the base with its interval and verdict."""
     if comparison.scale == "ratio":
         amount = f"×{comparison.effect:.2f} [{comparison.low:.2f}, {comparison.high:.2f}]"
     elif metric.unit == "1":
-        amount = (
-            f"{100 * comparison.effect:+.2f} pt [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
-        )
+        amount = points(comparison.effect, comparison.low, comparison.high)
     else:
         amount = f"{comparison.effect:+.3g} [{comparison.low:+.3g}, {comparison.high:+.3g}] {metric.unit}"
-    verdict = _VERDICTS[comparison.verdict]
-    return Text(
-        f"{metric.title.en.lower()} {amount} ({verdict.en})", f"{metric.title.zh} {amount}({verdict.zh})"
-    )
+    verdict, name = _VERDICTS[comparison.verdict], inside(metric.title)
+    return Text(f"{name.en} {amount} ({verdict.en})", f"{name.zh} {amount}（{verdict.zh}）")
+
+
+def inside(title: Text) -> Text:
+    """A title within a sentence: "Accuracy" loses its capital, "AUC-ROC" does not."""
+    plain = title.en[1:2].islower()
+    return Text(title.en[:1].lower() + title.en[1:] if plain else title.en, title.zh)
 
 
 def join(parts: list[Text], *, separator: Text = Text("; ", "；")) -> Text:  # noqa: B008 - frozen

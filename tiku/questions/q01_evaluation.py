@@ -8,14 +8,11 @@ from typing import ClassVar
 from tiku.core.method import Situation
 from tiku.core.question import Evidence, Proposal, Question
 from tiku.core.result import Answer, AnswerVerdict, Trial
-from tiku.core.task import TASKS
 from tiku.core.text import Text
+from tiku.questions._quality import CLASSIFICATION, LANGUAGE, headline
 from tiku.questions._wording import grid_caveats, join, with_interval
 
 __all__ = ["QUESTION"]
-
-_CLASSIFICATION = ("accuracy", "f1_macro", "auc_roc", "mcc", "log_loss", "ece")
-_LANGUAGE = ("perplexity", "bits_per_byte", "choice_accuracy", "choice_accuracy_norm")
 
 
 class Evaluation(Question):
@@ -24,7 +21,7 @@ class Evaluation(Question):
     id = "evaluation"
     number = 1
     title = Text("How is a large model's quality evaluated?", "如何评估大模型的性能？")
-    metrics: ClassVar[tuple[str, ...]] = (*_CLASSIFICATION, *_LANGUAGE)
+    metrics: ClassVar[tuple[str, ...]] = (*CLASSIFICATION, *LANGUAGE)
 
     def propose(self, situation: Situation) -> tuple[Proposal, ...]:
         return ()
@@ -46,7 +43,7 @@ class Evaluation(Question):
             f"The base on {on.en}: {text.en}. Brackets are 95 % intervals.",
             f"基线在{on.zh}上：{text.zh}。方括号为 95% 区间。",
         )
-        quality = TASKS[evidence.situation.task].quality
+        quality = headline(evidence)
         return Answer(
             self._verdict(evidence),
             answer,
@@ -57,7 +54,7 @@ class Evaluation(Question):
                 *grid_caveats(evidence.situation.facts),
                 *_resolution(evidence, quality),
             ),
-            key_metric=quality if quality in base.metrics else told[0],
+            key_metric=quality if quality in told else told[0],
         )
 
     def _verdict(self, evidence: Evidence) -> AnswerVerdict:
@@ -86,7 +83,8 @@ def _judged_on(base: Trial, told: Sequence[str]) -> Text:
 
 def _resolution(evidence: Evidence, quality: str) -> tuple[Text, ...]:
     """The smallest change that comparisons on this much data could see."""
-    seen = [t.against_base[quality].smallest_detectable for t in evidence.trials if quality in t.against_base]
+    compared = [t for t in (*evidence.trials, *evidence.others) if quality in t.against_base]
+    seen = [t.against_base[quality].smallest_detectable for t in compared]
     known = [s for s in seen if s is not None]
     if not known:
         return ()
