@@ -74,6 +74,14 @@ def test_counts_are_certain_and_an_end_cut_off_at_the_effect_is_no_certainty() -
     assert p_value(Comparison(0.5, 0.5, "difference", 0.0, -0.01, 0.01, "cannot tell", 0.01, "t")) == 1
 
 
+@pytest.mark.parametrize(("low", "sure"), [(0.001, True), (-0.001, False)])
+def test_of_a_lopsided_interval_the_side_that_faces_no_change_counts(low: float, sure: bool) -> None:
+    for sign in (1, -1):
+        ends = sorted((sign * low, sign * 0.4))
+        found = Comparison(0.5, 0.5 + sign * 0.05, "difference", sign * 0.05, *ends, "better", None, "BCa")
+        assert (p_value(found) < 0.05) == sure
+
+
 def test_without_a_detectable_effect_the_interval_is_read_as_normal() -> None:
     # 3.29 standard errors: two-sided 0.001
     half = 1.959964 / 3.290527 * 0.1
