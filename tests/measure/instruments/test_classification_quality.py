@@ -20,6 +20,7 @@ from tiku.core.protocol import Protocol
 from tiku.core.subject import Serve
 from tiku.data.labelled_texts import LabelledTexts
 from tiku.measure.instruments.classification_quality import INSTRUMENT
+from tiku.measure.stats import paired_proportion_difference
 
 PROTOCOL = Protocol(bootstrap=400)
 NAMES = ("ant", "bee", "cat", "dog")
@@ -284,6 +285,9 @@ def test_slices_are_judged_one_by_one_and_a_loss_in_one_of_them_is_seen() -> Non
     assert details["changes"][0]["name"] == "old" and changes["old"]["verdict"] == "worse"
     before = (base.argmax(1) == labels)[kind == "old"].mean()
     assert changes["old"]["effect"] == pytest.approx(right[kind == "old"].mean() - before)
+    held = kind == "old"
+    by_tango = paired_proportion_difference((base.argmax(1) == labels)[held], right[held], level=1 - 0.05 / 3)
+    assert (changes["old"]["low"], changes["old"]["high"]) == pytest.approx((by_tango.low, by_tango.high))
     assert changes["new"]["effect"] == 0 and changes["new"]["verdict"] != "worse"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -120,6 +121,25 @@ def test_latency_times_single_requests_drawn_from_the_data_the_same_for_both(sta
     LATENCY.measure(bench(candidate, base))
     assert all(len(request) == 1 for request in candidate.asked + base.asked)
     assert {r[0] for r in candidate.asked} == {r[0] for r in base.asked} == set(texts().texts)
+
+
+def test_latency_lets_each_model_answer_some_requests_in_a_row_after_one_that_is_not_timed(
+    stage: Stage,
+) -> None:
+    calls: list[str] = []
+
+    def noting(name: str) -> Timed:
+        def seconds(text: str) -> float:
+            calls.append(name)
+            return 0.001
+
+        return Timed(stage, seconds)
+
+    LATENCY.measure(bench(noting("candidate"), noting("base")))
+    turns = [len(list(run)) for name, run in itertools.groupby(calls) if name == "candidate"]
+    warming, *timed = turns
+    assert warming < 7 and all(run in (7, 14) for run in timed)  # two turns may follow each other
+    assert sum(timed) == 12 * 7  # 72 requests, six to a turn, and one to warm the caches
 
 
 def test_latency_leaves_a_quantile_without_an_interval_out_of_the_comparison_and_says_so(

@@ -143,7 +143,7 @@ def test_ece_interval_covers_whatever_the_pattern_of_the_gaps(pattern: str) -> N
         right = rng.random(1_500) < c - _PATTERNS[pattern](c)
         return ece_interval(c, right, bins=15, mode="mass", seed=1), truth
 
-    assert_nominal(draw, 80, least=0.92, most=1.0)
+    assert_nominal(draw, 60, least=0.92, most=1.0)
 
 
 @pytest.mark.parametrize("mode", ["mass", "width"])
@@ -177,13 +177,13 @@ def test_ece_interval_by_groups_covers() -> None:
 def test_the_corrected_value_is_the_truth_on_average_where_the_gap_is_everywhere_the_same() -> None:
     rng = np.random.default_rng(7)
     found, plain = [], []
-    for _ in range(60):
-        c = rng.uniform(0.55, 0.98, 400)
-        right = rng.random(400) < c - 0.1
+    for _ in range(150):
+        c = rng.uniform(0.55, 0.98, 300)
+        right = rng.random(300) < c - 0.12
         found.append(ece(c, right, mode="mass", debias=True))
         plain.append(ece(c, right, mode="mass"))
-    assert np.mean(found) == pytest.approx(0.1, abs=4 * np.std(found) / np.sqrt(60))
-    assert np.mean(plain) > 0.11
+    assert np.mean(found) == pytest.approx(0.12, abs=3.3 * np.std(found) / np.sqrt(150))
+    assert np.mean(plain) > 0.13
 
 
 @pytest.mark.parametrize(
