@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,10 @@ from tiku.core.errors import OutOfSpace
 from tiku.core.hashing import canonical
 
 __all__ = [
-    "atomic_folder", "refused_by_disk", "user_path", "write_bytes", "write_json", "write_text",
+    "atomic_folder", "read_only", "refused_by_disk", "user_path", "write_bytes", "write_json", "write_text",
 ]  # fmt: skip
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _FULL_BYTES = 64 * 1024  # less than this left is a full disk
 
 
@@ -27,20 +28,26 @@ def user_path(text: str | Path) -> Path:
     return Path(os.path.expanduser(text))
 
 
-def refused_by_disk(error: BaseException) -> bool:
+def refused_by_disk(error: BaseException, folder: Path) -> bool:
     """Whether an error, or one it came from, is the disk refusing a write: full, over quota, read-only.
 
+    Read-only counts where `folder` is: another place that may not be written is no fault of the disk.
     Libraries in other languages hide the number, so their words are read too.
     """
     seen: BaseException | None = error
     while seen is not None:
-        words = str(seen).lower()
-        if isinstance(seen, OutOfSpace) or (isinstance(seen, OSError) and seen.errno in _DISK):
+        number, words = seen.errno if isinstance(seen, OSError) else None, str(seen).lower()
+        if isinstance(seen, OutOfSpace) or number in _DISK or "no space left on device" in words:
             return True
-        if "no space left on device" in words or "read-only file system" in words:
+        if (number == errno.EROFS or "read-only file system" in words) and read_only(folder):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def read_only(folder: Path) -> bool:
+    """Whether the file system of a folder is mounted read-only."""
+    return sys.platform != "win32" and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -91,7 +98,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         full = shutil.disk_usage(path.parent).free < _FULL_BYTES
         shutil.rmtree(staging, ignore_errors=True)
         told = isinstance(error, OutOfSpace) or not isinstance(error, Exception)
-        if not told and (full or refused_by_disk(error)):
+        if not told and (full or refused_by_disk(error, path.parent)):
             raise _out_of_space(path, os.strerror(errno.ENOSPC) if full else str(error)) from error
         raise
 

@@ -65,7 +65,7 @@ class Exam:
         admit(self.plan)
         with Launcher(self.plan.inputs()) as launcher:
             self.timeline.start("prepare")
-            if not self.ledger.results():
+            if not any(self.ledger.root.glob("*/result.json")):
                 launcher.warm()
             inputs = load_inputs(self.plan.inputs(), self._note)
             remark_on(inputs, self.timeline)

@@ -7,10 +7,8 @@ killed is started once more.
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tiku.core.errors import OutOfSpace
+from tiku.core.files import read_only
 from tiku.core.result import Cost, Status, Trial
 from tiku.core.text import Text
 from tiku.core.units import format_quantity
@@ -161,6 +160,6 @@ def _disk_refused(folder: Path) -> OutOfSpace:
 
 
 def _state(path: Path) -> str:
-    if sys.platform != "win32" and os.statvfs(path).f_flag & os.ST_RDONLY:
+    if read_only(path):
         return "read-only"
     return f"{format_quantity(shutil.disk_usage(path).free, 'byte')} left"

@@ -31,7 +31,7 @@ class Update:
     remark: Text | None = None
 
 
-Watch = Callable[[Update], None]
+Watch = Callable[[Update], None]  # called from the exam's thread or from another, never at once
 
 
 def unwatched(update: Update) -> None:
@@ -142,7 +142,8 @@ class Timeline:
         def tick() -> None:
             with contextlib.suppress(OSError, ValueError):  # nobody reads standard error any more
                 while not ended.wait(_TICK_SECONDS):
-                    self.tell(self._note)
+                    if self._part is not None:
+                        self.tell(self._note)
 
         thread = threading.Thread(target=tick, name="tiku progress", daemon=True)
         thread.start()

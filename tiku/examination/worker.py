@@ -43,7 +43,7 @@ def run(path: Path, inputs: Inputs | None = None) -> int:
     except Busy:
         return EXIT_BUSY
     except Exception as error:
-        if not refused_by_disk(error):
+        if not refused_by_disk(error, folder.path):
             raise
         _print_trace()
         return EXIT_DISK
@@ -72,7 +72,7 @@ def _outcome(folder: TrialFolder, inputs: Inputs | None) -> Trial:
     except MemoryError as error:
         status, reason = "out of memory", _plain(error)
     except Exception as error:  # a method of a third party may raise anything; the trial records it
-        if refused_by_disk(error):
+        if refused_by_disk(error, folder.path):
             raise
         _print_trace()
         status, reason = ("out of memory" if _is_memory(error) else "failed"), _plain(error)

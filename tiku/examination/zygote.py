@@ -97,7 +97,7 @@ def _work(folder: Path, inputs: Inputs | None) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException as error:
-        if refused_by_disk(error):
+        if refused_by_disk(error, folder):
             return EXIT_DISK
         traceback.print_exc()
         sys.stderr.flush()
