@@ -31,6 +31,7 @@ EXIT_BUSY = 75  # another process works on this trial (EX_TEMPFAIL)
 EXIT_DISK = 74  # the disk refused a write: nothing was found out about the trial (EX_IOERR)
 _BEAT_SECONDS = 5.0
 _EVENT_SECONDS = 0.3
+_BURST = 10  # notes that may follow each other faster
 
 
 def run(path: Path, inputs: Inputs | None = None) -> int:
@@ -117,17 +118,21 @@ def _build_once(
 
 
 class _Reporter:
-    """Turns progress calls into events, a few per second."""
+    """Turns progress calls into events: a few per second, and new notes at once while they are few."""
 
     def __init__(self, folder: TrialFolder) -> None:
         self.stage = "build"
         self._folder = folder
         self._last = 0.0
+        self._note = ""
+        self._spare = float(_BURST)
 
     def __call__(self, done: float, total: float, note: str) -> None:
         now = time.monotonic()
-        if now - self._last >= _EVENT_SECONDS or done >= total:
-            self._last = now
+        spare = min(_BURST, self._spare + (now - self._last) / _EVENT_SECONDS)
+        new = note != self._note and spare >= 1.0
+        if new or now - self._last >= _EVENT_SECONDS or done >= total:
+            self._last, self._note, self._spare = now, note, max(0.0, spare - 1.0)
             self._folder.event("progress", stage=self.stage, done=done, total=total, note=note)
 
 
