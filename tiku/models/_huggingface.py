@@ -1,4 +1,4 @@
-"""What both transformers families share: checked loading, the tokenizer, encoding and collating."""
+"""What both transformers families share: checked loading, and a tokenizer that fits the network."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tiku.core.errors import DataError, ModelError
+from tiku.core.errors import ModelError
 from tiku.core.subject import Subject
 from tiku.models._source import declared_length
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = [
     "check_complete",
     "check_finite",
-    "collate",
-    "encode",
+    "explained",
     "first_line",
     "fit_tokenizer",
     "load_config",
@@ -35,7 +31,7 @@ def _never(key: str) -> bool:
 
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
-_ENCODE_BATCH = 1024
+_NO_LIMIT = 1_000_000  # tokens; transformers says 10^30, which its tokenizers cannot count to
 _BUFFERS = ("position_ids", "inv_freq", "attn.bias", "masked_bias")  # saved by old versions, rebuilt by new
 
 
@@ -55,7 +51,7 @@ def load_config(folder: Path, declared: Mapping[str, Any], **changes: Any) -> An
             if "auto_map" in declared
             else "update transformers, or build the module yourself and give module:function",
         )
-    with _explained(folder, "config.json does not describe a model that transformers can build"):
+    with explained(folder, "config.json does not describe a model that transformers can build"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **changes)
 
 
@@ -71,7 +67,7 @@ def load_tokenizer(folder: Path) -> Any:
             allowed="tokenizer.json, or the vocabulary files of the tokenizer's class",
             next_step="save it into the folder with tokenizer.save_pretrained(folder)",
         )
-    with _explained(folder, "the tokenizer of this folder cannot be read"):
+    with explained(folder, "the tokenizer of this folder cannot be read"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
@@ -85,7 +81,7 @@ def pretrained(auto: Any, folder: Path, config: Any, seed: int) -> tuple[Any, di
     with (
         torch.random.fork_rng(devices=[]),
         quiet(),
-        _explained(folder, "transformers cannot load this model"),
+        explained(folder, "transformers cannot load this model"),
     ):
         torch.manual_seed(seed)
         module, info = auto.from_pretrained(
@@ -154,7 +150,7 @@ def fit_tokenizer(tokenizer: Any, module: Any, folder: Path) -> None:
 
     Raises `ModelError` when the tokenizer has ids that the embedding lacks.
     """
-    rows = module.get_input_embeddings().num_embeddings
+    rows = int(module.get_input_embeddings().weight.shape[0])
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= rows:
         raise ModelError(
@@ -163,7 +159,7 @@ def fit_tokenizer(tokenizer: Any, module: Any, folder: Path) -> None:
             allowed=f"token ids 0 … {rows - 1}",
             next_step="save the matching tokenizer into the folder, or resize the embedding and train it",
         )
-    limits = (tokenizer.model_max_length, _positions(module), declared_length(folder))
+    limits = (tokenizer.model_max_length, _positions(module), declared_length(folder), _NO_LIMIT)
     tokenizer.model_max_length = min(limit for limit in limits if limit is not None)
     tokenizer.padding_side = "right"  # absolute positions and causal masks then ignore the padding
     if tokenizer.pad_token_id is None:
@@ -176,51 +172,10 @@ def fit_tokenizer(tokenizer: Any, module: Any, folder: Path) -> None:
                 next_step="set tokenizer.pad_token to a token of the vocabulary and save it again",
             )
         tokenizer.pad_token = substitute
-    accepted = inspect.signature(module.forward).parameters
+    accepted = set(inspect.signature(module.forward).parameters)
+    if getattr(module.config, "type_vocab_size", 2) < 2:  # one row: the second text of a pair has no type
+        accepted.discard("token_type_ids")
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in accepted]
-
-
-def encode(tokenizer: Any, inputs: Sequence[Any], max_length: int | None) -> list[dict[str, list[int]]]:
-    """One unpadded encoding per text, cut to `max_length` tokens (None: the model's own limit)."""
-    for position, text in enumerate(inputs):
-        if not isinstance(text, str):
-            raise DataError(
-                "an input is not text",
-                got=f"input {position}: {type(text).__name__}",
-                allowed="strings",
-                next_step="choose the column that holds the text",
-            )
-    limit = tokenizer.model_max_length if max_length is None else min(max_length, tokenizer.model_max_length)
-    smallest = tokenizer.num_special_tokens_to_add() + 1
-    if limit < smallest:
-        raise ModelError(
-            "max_length leaves no room for text",
-            got=limit,
-            allowed=f"{smallest} … {tokenizer.model_max_length}",
-            next_step="raise max_length",
-        )
-    encodings: list[dict[str, list[int]]] = []
-    for start in range(0, len(inputs), _ENCODE_BATCH):
-        batch = list(inputs[start : start + _ENCODE_BATCH])
-        columns = tokenizer(batch, truncation=True, max_length=limit, padding=False)
-        encodings += [{name: list(columns[name][i]) for name in columns} for i in range(len(batch))]
-    return encodings
-
-
-def collate(tokenizer: Any, encodings: Sequence[Mapping[str, list[int]]]) -> dict[str, NDArray[Any]]:
-    """int64 arrays of shape (batch, longest), padded on the tokenizer's side."""
-    import numpy as np
-
-    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    width = max(len(encoding["input_ids"]) for encoding in encodings)
-    left = tokenizer.padding_side == "left"
-    batch: dict[str, NDArray[Any]] = {}
-    for name in encodings[0]:
-        batch[name] = np.full((len(encodings), width), fill.get(name, 0), dtype=np.int64)
-        for row, encoding in enumerate(encodings):
-            length = len(encoding[name])
-            batch[name][row, width - length if left else 0 : width if left else length] = encoding[name]
-    return batch
 
 
 def save(subject: Subject, folder: Path) -> None:
@@ -248,7 +203,10 @@ def _positions(module: Any) -> int | None:
             # RoBERTa counts positions from padding_idx + 1
             offset = 0 if part.padding_idx is None else part.padding_idx + 1
             return int(part.num_embeddings) - offset
-    limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+    try:
+        limit = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+    except NotImplementedError:  # how XLNet says that it has no limit
+        return None
     return limit if isinstance(limit, int) and limit > 0 else None
 
 
@@ -261,7 +219,7 @@ def first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _explained(folder: Path, what: str) -> Iterator[None]:
+def explained(folder: Path, what: str) -> Iterator[None]:
     """Any failure of the library on a user's folder is about the folder."""
     try:
         yield

@@ -7,7 +7,16 @@ from typing import Any
 
 from tiku.core.errors import ModelError
 
-__all__ = ["HeadPlan", "declared_labels", "draw_head", "is_head", "permute_head", "plan_head", "write_labels"]
+__all__ = [
+    "HeadPlan",
+    "declared_labels",
+    "draw_head",
+    "is_head",
+    "permute_head",
+    "plan_head",
+    "start_decoder",
+    "write_labels",
+]
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,16 @@ def write_labels(config: Any, labels: tuple[str, ...]) -> None:
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
     config.problem_type = None  # integer class targets
+
+
+def start_decoder(config: Any) -> None:
+    """Set the token with which a decoder begins where config.json leaves it to the generation config, as
+    T5 folders of transformers 5 do: T5 begins with its padding. In place."""
+    if (
+        getattr(config, "is_encoder_decoder", False)
+        and getattr(config, "decoder_start_token_id", None) is None
+    ):
+        config.decoder_start_token_id = config.pad_token_id
 
 
 def is_head(module: Any, key: str) -> bool:

@@ -12,7 +12,7 @@ from tiku.core.files import user_path
 from tiku.core.hashing import hash_file
 from tiku.core.subject import Subject
 from tiku.core.text import Text
-from tiku.models import _huggingface
+from tiku.models import _encoding, _huggingface
 from tiku.models._gguf import check_file, converted_folder
 from tiku.models._source import is_gguf, is_hub_id, peek_config, read_config, resolve_folder
 from tiku.models._weights import check_weights, fingerprint_folder, tensor_dtypes
@@ -87,12 +87,12 @@ class CausalLM(Family):
     def encode(
         self, processor: Any, inputs: Sequence[Any], max_length: int | None
     ) -> list[dict[str, list[int]]]:
-        return _huggingface.encode(processor, inputs, max_length)
+        return _encoding.encode(processor, inputs, max_length)
 
     def collate(
         self, processor: Any, encodings: Sequence[Mapping[str, list[int]]]
     ) -> dict[str, NDArray[Any]]:
-        return _huggingface.collate(processor, encodings)
+        return _encoding.collate(processor, encodings)
 
 
 def _check_architecture(config: Any) -> None:

@@ -11,7 +11,8 @@ from tiku.core.errors import ModelError
 from tiku.core.family import Family
 from tiku.core.subject import Subject
 from tiku.core.text import Text
-from tiku.models import _huggingface, _labels
+from tiku.models import _encoding, _huggingface, _labels
+from tiku.models._padding import settle_side
 from tiku.models._source import is_hub_id, peek_config, read_config, resolve_folder
 from tiku.models._weights import check_weights, fingerprint_folder, tensor_dtypes
 
@@ -58,6 +59,9 @@ class TextClassification(Family):
         _huggingface.check_finite(module)
         _huggingface.fit_tokenizer(tokenizer, module, folder)
         module.config.pad_token_id = tokenizer.pad_token_id
+        _labels.start_decoder(module.config)
+        with _huggingface.explained(folder, "this model loads and cannot run on a text"):
+            padding = settle_side(tokenizer, module)
         facts = {
             "head": "new" if new else "kept",
             "head_reason": plan.reason if not lacking or plan.new else "the model has no classification head",
@@ -66,6 +70,7 @@ class TextClassification(Family):
             "stored_dtypes": tensor_dtypes(folder),
             "max_length": tokenizer.model_max_length,
             "unused_weights": sorted(info["unexpected_keys"]),
+            **padding,
         }
         return Subject(self.task, self.name, module, tokenizer, labels=plan.labels, facts=facts)
 
@@ -84,12 +89,12 @@ class TextClassification(Family):
     def encode(
         self, processor: Any, inputs: Sequence[Any], max_length: int | None
     ) -> list[dict[str, list[int]]]:
-        return _huggingface.encode(processor, inputs, max_length)
+        return _encoding.encode(processor, inputs, max_length)
 
     def collate(
         self, processor: Any, encodings: Sequence[Mapping[str, list[int]]]
     ) -> dict[str, NDArray[Any]]:
-        return _huggingface.collate(processor, encodings)
+        return _encoding.collate(processor, encodings)
 
 
 def _check_architecture(config: Any) -> None:

@@ -30,6 +30,7 @@ from tiku.core.subject import Subject
 from tiku.core.task import TASKS
 from tiku.core.text import Text
 from tiku.models import _huggingface, _reference
+from tiku.models._padding import settle_side
 from tiku.models._source import is_reference
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ def _transformers_subject(source: str, module: Any, tokenizer: Any) -> Subject:
     _huggingface.fit_tokenizer(tokenizer, module, Path())
     module.config.pad_token_id = tokenizer.pad_token_id
     facts = {"max_length": tokenizer.model_max_length}
+    if task == "text-classification":
+        facts |= settle_side(tokenizer, module.eval())
     return Subject(task, task, module, tokenizer, labels=labels, facts=facts)
 
 

@@ -23,6 +23,9 @@ _AUTO_CLASSES = {
     "causal-lm": "AutoModelForCausalLM",
 }
 
+# What the state is called that a forward pass takes and gives: attention, Mamba, RWKV.
+_CACHES = ("past_key_values", "cache_params", "state")
+
 _REFERENCE = "reference.json"  # written by the family torch-module: which function builds the module
 
 _TRANSFORMERS = """\
@@ -134,6 +137,9 @@ def _from_transformers(folder: Path, task: str) -> Any:
 class TorchSession(Session):
     """Runs `module`. `call` is what is called: the module itself, or its compiled form.
 
+    A recurrent state is carried from token to token: recurrent layers start anew when they are given
+    several at once.
+
     The thread count is torch's own and belongs to the process, so it is set again before each run:
     two sessions with different counts can alternate. `close` puts back the count found at the start.
     """
@@ -148,6 +154,7 @@ class TorchSession(Session):
         self._threads = threads
         self._threads_before = torch.get_num_threads()
         accepted = inspect.signature(module.forward).parameters
+        self._cache = next((name for name in _CACHES if name in accepted), None)
         self._last_only = next((n for n in ("logits_to_keep", "num_logits_to_keep") if n in accepted), None)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -161,21 +168,40 @@ class TorchSession(Session):
     def extend(
         self, tokens_BT: NDArray[np.int64], cache: Any = None, *, last_only: bool = False
     ) -> tuple[NDArray[np.float32], Any]:
+        import numpy as np
         import torch
 
-        if not getattr(getattr(self.module, "config", None), "use_cache", False):
-            raise CannotMeasure(
-                "this model keeps no key/value cache",
-                got=type(self.module).__name__,
-                next_step="set use_cache in config.json, or choose a model that can",
-            )
+        if self._cache is None or not getattr(getattr(self.module, "config", None), "use_cache", False):
+            raise self._no_cache("set use_cache in config.json, or choose a model that can")
         self._set_threads()
-        keep = {self._last_only: 1} if last_only and self._last_only else {}
+        tokens = tokens_BT.shape[1]
+        one_by_one = cache is not None and getattr(self.module, "_is_stateful", False)
+        logits = []
         with torch.inference_mode():
-            tokens = torch.from_numpy(tokens_BT).to(self.device)
-            output = self._call(input_ids=tokens, past_key_values=cache, use_cache=True, **keep)
-            logits = self._to_numpy(output)
-        return (logits[:, -1:] if last_only else logits), output.past_key_values
+            for part in np.array_split(tokens_BT, tokens, axis=1) if one_by_one else [tokens_BT]:
+                made, cache = self._step(part, cache, last_only=last_only)
+                logits.append(made)
+        joined = np.concatenate(logits, axis=1)
+        return (joined[:, -1:] if last_only else joined), cache
+
+    def _step(
+        self, tokens_BT: NDArray[np.int64], cache: Any, *, last_only: bool
+    ) -> tuple[NDArray[np.float32], Any]:
+        import torch
+
+        assert self._cache is not None
+        keep = {self._last_only: 1} if last_only and self._last_only else {}
+        ids = torch.from_numpy(tokens_BT).to(self.device)
+        output = self._call(input_ids=ids, use_cache=True, **{self._cache: cache}, **keep)
+        after = getattr(output, self._cache, None)
+        if after is None:  # RecurrentGemma keeps its state in its own layers
+            raise self._no_cache("choose a model that hands its cache out")
+        return self._to_numpy(output), after
+
+    def _no_cache(self, next_step: str) -> CannotMeasure:
+        return CannotMeasure(
+            "this model keeps no key/value cache", got=type(self.module).__name__, next_step=next_step
+        )
 
     def close(self) -> None:
         import torch

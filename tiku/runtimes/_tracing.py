@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
+import os
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from tiku.core import registry
 from tiku.core.errors import ModelError
 from tiku.core.family import Family
-from tiku.core.subject import Subject
+from tiku.core.subject import Session, Subject
 from tiku.core.verdict import Support
 from tiku.runtimes._explain import first_line
 
-__all__ = ["example_inputs", "text_classifier", "traceable_module", "tracing"]
+__all__ = ["check_export", "example_inputs", "text_classifier", "traceable_module", "tracing"]
+
+_CHECKED = (["word"], ["a longer text of other words " * 7, "short", "of three texts"])
+_TOLERANCE = 1e-3  # of the largest logit: sums in another order
 
 
 def text_classifier(subject: Subject, runtime: str) -> Support:
@@ -36,12 +41,48 @@ def text_classifier(subject: Subject, runtime: str) -> Support:
 
 def example_inputs(subject: Subject) -> dict[str, Any]:
     """Two texts of different length as int64 tensors of shape (2, tokens), by input name."""
+    return _inputs(subject, ["a few words to trace with", "fewer words"])
+
+
+def _inputs(subject: Subject, texts: Sequence[str]) -> dict[str, Any]:
     import torch
 
     family: Family = registry.get("models", subject.family)
-    encodings = family.encode(subject.processor, ["a few words to trace with", "fewer words"], None)
+    encodings = family.encode(subject.processor, texts, None)
     arrays = family.collate(subject.processor, encodings)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def check_export(subject: Subject, session: Session) -> None:
+    """Compare an exported float32 graph with its module at lengths it was not traced with.
+
+    Tracing keeps whatever Python computed from the lengths of its examples (Longformer's windows,
+    Funnel's pooling): such a graph fails or, worse, is wrong at others. Raises `ModelError`.
+    """
+    import numpy as np
+    import torch
+
+    for texts in _CHECKED:
+        inputs = _inputs(subject, texts)
+        with torch.inference_mode():
+            output = subject.module(**inputs)
+        own = getattr(output, "logits", output).float().numpy()
+        try:
+            got = session.run({name: tensor.numpy() for name, tensor in inputs.items()})
+            away = float(np.abs(got - own).max()) if got.shape == own.shape else float("inf")
+        except Exception as error:  # runtimes raise classes of their own
+            raise _fixed_shape(subject, session, first_line(error)) from error
+        if not away <= _TOLERANCE * max(1.0, float(np.abs(own).max())):
+            raise _fixed_shape(subject, session, f"logits differ by {away:.3g}")
+
+
+def _fixed_shape(subject: Subject, session: Session, problem: str) -> ModelError:
+    return ModelError(
+        f"the graph exported to {session.runtime} is right only at the lengths it was traced with",
+        got=f"{type(subject.module).__name__}: {problem}",
+        allowed="modules whose control flow does not depend on the length of the text",
+        next_step="choose the runtime torch",
+    )
 
 
 def traceable_module(subject: Subject, names: list[str]) -> Any:
@@ -56,6 +97,9 @@ def traceable_module(subject: Subject, names: list[str]) -> Any:
     network = copy.deepcopy(subject.module).eval()
     if hasattr(network, "set_attn_implementation"):
         network.set_attn_implementation("eager")
+    for part in network.modules():  # a classifier reads its text once; T5's decoder has a config of its own
+        if getattr(getattr(part, "config", None), "use_cache", False):
+            part.config.use_cache = False
 
     class LogitsOnly(torch.nn.Module):
         def __init__(self) -> None:
@@ -89,12 +133,19 @@ def tracing(subject: Subject, runtime: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Tracers look at every attribute of a module, and transformers talks about some of them."""
+    """Tracers look at every attribute of a module, and transformers talks about some of them; a tracer
+    that fails prints the whole graph from C++, where standard output belongs to the command."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    sys.stdout.flush()
+    stdout = os.dup(1)
     try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
         yield
     finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
         logging.set_verbosity(before)

@@ -18,7 +18,7 @@ from tiku.core.verdict import Support
 from tiku.runtimes._available import installed, require
 from tiku.runtimes._explain import first_line
 from tiku.runtimes._onnx_int8 import quantize_in_place
-from tiku.runtimes._tracing import example_inputs, text_classifier, traceable_module, tracing
+from tiku.runtimes._tracing import check_export, example_inputs, text_classifier, traceable_module, tracing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ class OnnxRuntime(Runtime):
         )
 
     def save(self, subject: Subject, folder: Path) -> None:
-        """Trace, then quantise if the numerics ask for it. Raises `ModelError`.
+        """Trace, check, then quantise if the numerics ask for it. Raises `ModelError`.
 
         `torch.export` (dynamo) gave the same results in 9 s where tracing took 1 s.
         """
@@ -86,6 +86,9 @@ class OnnxRuntime(Runtime):
                 opset_version=_OPSET,
                 dynamo=False,
             )
+        session = OnnxRuntimeSession(folder / _GRAPH, threads=1, device="cpu", arena=False)
+        check_export(subject, session)
+        session.close()
         if subject.numerics.scheme == "int8-dynamic":
             quantize_in_place(folder / _GRAPH, subject.numerics.options)
 
@@ -114,7 +117,7 @@ class OnnxRuntimeSession(Session):
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
         settings.enable_cpu_mem_arena = arena
-        settings.log_severity_level = 3
+        settings.log_severity_level = 4  # what fails is raised
         # without this the worker threads spin on after a run and slow down whatever else is measured
         settings.add_session_config_entry("session.force_spinning_stop", "1")
         try:

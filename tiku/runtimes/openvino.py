@@ -14,7 +14,7 @@ from tiku.core.verdict import Support
 from tiku.runtimes._available import installed, require
 from tiku.runtimes._explain import first_line
 from tiku.runtimes._openvino_int8 import compress
-from tiku.runtimes._tracing import example_inputs, text_classifier, traceable_module, tracing
+from tiku.runtimes._tracing import check_export, example_inputs, text_classifier, traceable_module, tracing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ class OpenVino(Runtime):
         )
 
     def save(self, subject: Subject, folder: Path) -> None:
-        """Convert and write, weights in float32 unless the numerics ask for int8. Raises `ModelError`."""
+        """Convert, check and write; weights in float32 or, where asked for, int8. Raises `ModelError`."""
         require(self)
         import openvino
 
@@ -80,6 +80,9 @@ class OpenVino(Runtime):
         for port, name in zip(model.inputs, inputs, strict=True):
             port.get_tensor().set_names({name})
         model.outputs[0].get_tensor().set_names({"logits"})
+        session = OpenVinoSession(model, threads=1, device="cpu", hint="LATENCY")
+        check_export(subject, session)
+        session.close()
         if subject.numerics.scheme == "int8-dynamic":
             model = compress(model, subject.numerics.options)
         openvino.save_model(model, str(folder / _GRAPH), compress_to_fp16=False)
@@ -97,11 +100,11 @@ class OpenVino(Runtime):
 
 
 class OpenVinoSession(Session):
-    """Runs the IR in float32 arithmetic with `threads` threads."""
+    """Runs the IR, a file or a model in memory, in float32 arithmetic with `threads` threads."""
 
     runtime = "openvino"
 
-    def __init__(self, graph: Path, *, threads: int, device: str, hint: str) -> None:
+    def __init__(self, graph: Any, *, threads: int, device: str, hint: str) -> None:
         import openvino
 
         if device.upper() not in ("AUTO", "CPU"):
@@ -115,11 +118,12 @@ class OpenVinoSession(Session):
         }
         try:
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(str(graph)), "CPU", settings)
+            model = core.read_model(str(graph)) if isinstance(graph, Path) else graph
+            compiled = core.compile_model(model, "CPU", settings)
         except Exception as error:  # openvino raises RuntimeError and classes of its own
             raise ArtefactError(
                 "openvino cannot open this model",
-                got=f"{graph.name}: {first_line(error)}",
+                got=f"{getattr(graph, 'name', _GRAPH)}: {first_line(error)}",
                 allowed="the files as tiku wrote them",
                 next_step="build the artefact again",
             ) from error
