@@ -76,6 +76,30 @@ def test_many_documents_give_one_context_each_until_the_budget_is_spent():
     assert passages == again and passages != other
 
 
+def test_long_documents_are_read_no_further_than_is_needed():
+    class Counting:
+        """Counts the characters it tokenises."""
+
+        def __init__(self):
+            self.inner, self.read = byte_level(), 0
+
+        def __call__(self, text, **options):
+            self.read += len(text)
+            return self.inner(text, **options)
+
+        def decode(self, *given, **options):
+            return self.inner.decode(*given, **options)
+
+    tokenizer, windows = Counting(), Windows(context=32, stride=16, start=(0,))
+    data = prose(30, words=20_000)
+    many = draw_passages(tokenizer, data, windows, budget=320, seed=0)
+    assert len(many) == 10 and tokenizer.read < 20_000 < data.characters() // 100
+    tokenizer.read = 0
+    few = draw_passages(tokenizer, data.take([0, 1]), windows, budget=2_000, seed=0)
+    assert len(few) == 2 and all(900 < len(passage.tokens) <= 1_000 for passage in few)
+    assert tokenizer.read < 60_000
+
+
 def test_short_documents_stay_whole():
     tokenizer, windows = byte_level(), Windows(context=64, stride=32, start=(0,))
     data = prose(6, words=5)

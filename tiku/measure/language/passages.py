@@ -64,15 +64,37 @@ def draw_passages(tokenizer: Any, prose: Prose, windows: Windows, budget: int, s
     drawn: dict[int, tuple[str, list[int]]] = {}
     room = budget
     for i in np.random.default_rng(seed).permutation(len(prose)).tolist():
-        text = prose.documents[i][: budget * _CHARACTERS_PER_TOKEN]
-        tokens = tokens_of(tokenizer, text)
-        if len(tokens) > 1:
-            drawn[i] = text, tokens
-            room -= min(len(tokens), windows.context)
+        begun = _begin(tokenizer, prose.documents[i], windows.context * _CHARACTERS_PER_TOKEN)
+        if len(begun[1]) > 1:
+            drawn[i] = begun
+            room -= min(len(begun[1]), windows.context)
         if room <= 0:
             break
-    level = _level([len(tokens) for _, tokens in drawn.values()], windows, budget)
+    level = _read_on(tokenizer, prose, windows, budget, drawn)
     return [_passage(tokenizer, prose.titles[i], *drawn[i], level, windows) for i in sorted(drawn)]
+
+
+def _begin(tokenizer: Any, document: str, characters: int) -> tuple[str, list[int]]:
+    """The beginning of a document, with its tokens."""
+    text = document[:characters]
+    return text, tokens_of(tokenizer, text)
+
+
+def _read_on(
+    tokenizer: Any, prose: Prose, windows: Windows, budget: int, drawn: dict[int, tuple[str, list[int]]]
+) -> int:
+    """Read `drawn` as far as is needed (in place) to know how many tokens each document gives at most."""
+    while True:
+        level = _level([len(tokens) for _, tokens in drawn.values()], windows, budget)
+        short = [
+            i
+            for i, (text, tokens) in drawn.items()
+            if len(text) < len(prose.documents[i]) and len(tokens) < level + windows.stride
+        ]
+        if not short:
+            return level
+        for i in short:
+            drawn[i] = _begin(tokenizer, prose.documents[i], 2 * len(drawn[i][0]))
 
 
 def _level(lengths: Sequence[int], windows: Windows, budget: int) -> int:
