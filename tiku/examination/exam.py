@@ -84,10 +84,14 @@ class Exam:
         recipes = list({hash_of(p.recipe): p.recipe for p in proposals}.values())
         self._expect(runner, prepared.base_recipe, recipes)
         base = runner.base()
-        trials, not_run = self._singles(runner, base, recipes)
-        if self.plan.search:
-            trials, unjoined = self._joins(runner, base, trials, target)
-            not_run += unjoined
+        trials: list[Trial] = []
+        not_run: list[Recipe] = []
+        for part in _by_pace(recipes):  # what is slow to build must not take the time of the joins
+            measured, left = self._singles(runner, base, part)
+            trials, not_run = trials + measured, not_run + left
+            if self.plan.search:
+                trials, unjoined = self._joins(runner, base, trials, target)
+                not_run += [r for r in unjoined if r not in not_run]
         choice = choose(trials, base, target.objective, target.requirements)
         confirmation, outcomes = None, choice.outcomes
         if self.plan.search and choice.trial is not None:
@@ -181,3 +185,9 @@ def _measured(stored: dict[str, Any]) -> dict[str, Any]:
     from tiku.core.measured import Measured
 
     return {name: msgspec.convert(value, Measured) for name, value in stored.items()}
+
+
+def _by_pace(recipes: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:
+    """(the usual ones, those with a step that takes minutes to build or open), each in its order."""
+    slow = [recipe for recipe in recipes if any(m.slow for m in recipe.methods())]
+    return [recipe for recipe in recipes if recipe not in slow], slow
