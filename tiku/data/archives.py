@@ -26,9 +26,9 @@ from typing import IO
 from tiku.core.errors import DataError
 from tiku.core.files import atomic_folder
 from tiku.core.hashing import hash_file
+from tiku.core.locking import locked
 from tiku.core.method import Progress, silent
 from tiku.data.download import pip_download
-from tiku.data.locking import locked
 
 __all__ = ["Archive", "Member", "cache_folder", "fetch", "unpack"]
 

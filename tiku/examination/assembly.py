@@ -12,10 +12,10 @@ from typing import Any
 from tiku.core import registry
 from tiku.core.files import atomic_folder
 from tiku.core.hashing import hash_of
+from tiku.core.locking import locked
 from tiku.core.question import Evidence, Question
 from tiku.core.result import Answer, Confirmation, Decision, Result, Trial
 from tiku.core.text import Text
-from tiku.data.locking import locked
 from tiku.examination.command import apply_command, exam_command
 from tiku.examination.exam import Findings
 from tiku.examination.ledger import Ledger

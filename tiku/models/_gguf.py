@@ -13,6 +13,7 @@ from typing import Any
 from tiku.core.errors import MissingExtra, ModelError
 from tiku.core.files import atomic_folder, user_path, write_json
 from tiku.core.hashing import hash_file
+from tiku.core.locking import locked
 
 __all__ = ["check_file", "converted_folder", "weights_grid"]
 
@@ -25,19 +26,26 @@ _FORMAT = 1  # raise when the conversion changes, so that old caches are not rea
 def converted_folder(source: str, cache: Path) -> tuple[Path, dict[str, Any]]:
     """(folder with safetensors and tokenizer, facts about the file). Converts on the first call.
 
-    The folder lies in `cache`, named by the file's SHA-256. Raises `ModelError`.
+    The folder lies in `cache`, named by the file's SHA-256. Of several processes that ask at once, one
+    converts and the others wait. Raises `ModelError`.
     """
     path = user_path(source)
     check_file(path)
     folder = cache / "gguf" / f"{hash_file(path)[:32]}-{_FORMAT}"
     if not (folder / _NOTE).is_file():
-        reader = _read(path)
-        words = _word_splitting(reader)
-        with atomic_folder(folder) as staging:
-            _convert(path, staging, words)
-            write_json(staging / _NOTE, {"weights_grid": _grid(reader), "word_splitting": words})
+        with locked(folder.with_suffix(".lock")):
+            if not (folder / _NOTE).is_file():
+                _write(path, folder)
     facts: dict[str, Any] = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
     return folder, facts
+
+
+def _write(path: Path, folder: Path) -> None:
+    reader = _read(path)
+    words = _word_splitting(reader)
+    with atomic_folder(folder) as staging:
+        _convert(path, staging, words)
+        write_json(staging / _NOTE, {"weights_grid": _grid(reader), "word_splitting": words})
 
 
 def weights_grid(path: Path) -> list[dict[str, Any]]:

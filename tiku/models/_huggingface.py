@@ -31,6 +31,7 @@ def _never(key: str) -> bool:
 
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+_PROBE = "Good, it's 2024: 3.14 tests — a naïve café\n\n  def f(x):\treturn x  # 你好，世界"
 _NO_LIMIT = 1_000_000  # tokens; transformers says 10^30, which its tokenizers cannot count to
 _BUFFERS = ("position_ids", "inv_freq", "attn.bias", "masked_bias")  # saved by old versions, rebuilt by new
 
@@ -57,7 +58,7 @@ def load_config(folder: Path, declared: Mapping[str, Any], **changes: Any) -> An
 
 def load_tokenizer(folder: Path) -> Any:
     """The folder's tokenizer, the fast one where there is one. Raises `ModelError`."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if not any((folder / name).is_file() for name in _VOCABULARIES) and not list(folder.glob("*.bpe.model")):
         # transformers would build an empty vocabulary from the config and map every word to "unknown"
@@ -68,7 +69,32 @@ def load_tokenizer(folder: Path) -> Any:
             next_step="save it into the folder with tokenizer.save_pretrained(folder)",
         )
     with explained(folder, "the tokenizer of this folder cannot be read"):
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        asked: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **asked)
+        if not _reads_as_stored(tokenizer, folder):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **asked)
+    return tokenizer
+
+
+def _reads_as_stored(tokenizer: Any, folder: Path) -> bool:
+    """Whether the tokenizer splits text as tokenizer.json says.
+
+    transformers 5 chooses a class by the architecture, and some classes bring a way of splitting of
+    their own: a Llama or Qwen2 network with another tokenizer would then read other words than it was
+    trained on. `do_lower_case` is the one setting that is meant to overrule the file.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file() or not hasattr(tokenizer, "backend_tokenizer"):
+        return True
+    if "do_lower_case" in tokenizer.init_kwargs:
+        return True
+    stored = Tokenizer.from_file(str(path))
+    stored.no_truncation()
+    stored.no_padding()
+    own = tokenizer.encode(_PROBE, add_special_tokens=False)
+    return bool(own == stored.encode(_PROBE, add_special_tokens=False).ids)
 
 
 def pretrained(auto: Any, folder: Path, config: Any, seed: int) -> tuple[Any, dict[str, Any]]:

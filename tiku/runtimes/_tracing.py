@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tiku.core import registry
-from tiku.core.errors import ModelError
+from tiku.core.errors import ArtefactError, ModelError
 from tiku.core.family import Family
 from tiku.core.subject import Session, Subject
 from tiku.core.verdict import Support
@@ -115,7 +115,7 @@ def traceable_module(subject: Subject, names: list[str]) -> Any:
 
 @contextmanager
 def tracing(subject: Subject, runtime: str) -> Iterator[None]:
-    """Run an export quietly; whatever it raises becomes a `ModelError` about this model."""
+    """Run an export and open it, quietly; whatever that raises becomes a `ModelError` about this model."""
     import torch
 
     try:
@@ -123,9 +123,10 @@ def tracing(subject: Subject, runtime: str) -> Iterator[None]:
             warnings.simplefilter("ignore")  # the tracer warns at every number that Python sees
             yield
     except Exception as error:  # tracing runs the network's Python code, which may raise anything
+        problem = str(error.got) if isinstance(error, ArtefactError) else first_line(error)
         raise ModelError(
             f"this model cannot be traced for {runtime}",
-            got=f"{type(subject.module).__name__}: {first_line(error)}",
+            got=f"{type(subject.module).__name__}: {problem}",
             allowed="modules whose control flow does not depend on values",
             next_step="choose the runtime torch",
         ) from error

@@ -86,7 +86,7 @@ class OnnxRuntime(Runtime):
                 opset_version=_OPSET,
                 dynamo=False,
             )
-        session = OnnxRuntimeSession(folder / _GRAPH, threads=1, device="cpu", arena=False)
+            session = OnnxRuntimeSession(folder / _GRAPH, threads=1, device="cpu", arena=False)
         check_export(subject, session)
         session.close()
         if subject.numerics.scheme == "int8-dynamic":

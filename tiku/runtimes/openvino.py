@@ -77,10 +77,10 @@ class OpenVino(Runtime):
                 example_input=tuple(inputs.values()),
                 input=[(anything, openvino.Type.i64)] * len(inputs),
             )
-        for port, name in zip(model.inputs, inputs, strict=True):
-            port.get_tensor().set_names({name})
-        model.outputs[0].get_tensor().set_names({"logits"})
-        session = OpenVinoSession(model, threads=1, device="cpu", hint="LATENCY")
+            for port, name in zip(model.inputs, inputs, strict=True):
+                port.get_tensor().set_names({name})
+            model.outputs[0].get_tensor().set_names({"logits"})
+            session = OpenVinoSession(model, threads=1, device="cpu", hint="LATENCY")
         check_export(subject, session)
         session.close()
         if subject.numerics.scheme == "int8-dynamic":

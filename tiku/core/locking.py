@@ -9,14 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from tiku.core.errors import OutOfSpace
+
 __all__ = ["locked"]
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; waits for whoever holds it now. Threads exclude each other too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    """Hold the lock file `path`; waits for whoever holds it now. Threads exclude each other too.
+
+    Raises `OutOfSpace` when the folder takes no file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b")
+    except OSError as error:
+        raise OutOfSpace(
+            "could not write",
+            got=f"{path}: {error.strerror}",
+            next_step="free space, or choose a folder that can be written",
+        ) from error
+    with file:
         _acquire(file)
         try:
             yield
