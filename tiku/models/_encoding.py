@@ -10,8 +10,9 @@ from tiku.core.errors import DataError, ModelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["collate", "encode"]
+__all__ = ["NO_LIMIT", "collate", "encode"]
 
+NO_LIMIT = 1_000_000  # tokens; transformers says 10^30, which its tokenizers cannot count to
 _ENCODE_BATCH = 1024
 
 
@@ -19,13 +20,14 @@ def encode(tokenizer: Any, inputs: Sequence[Any], max_length: int | None) -> lis
     """One unpadded encoding per text or pair of texts, cut to `max_length` tokens (None: the model's own
     limit); of a pair the longer text is cut first."""
     firsts, seconds = _texts(inputs)
-    limit = tokenizer.model_max_length if max_length is None else min(max_length, tokenizer.model_max_length)
+    own = min(tokenizer.model_max_length, NO_LIMIT)
+    limit = own if max_length is None else min(max_length, own)
     smallest = tokenizer.num_special_tokens_to_add(pair=seconds is not None) + (1 if seconds is None else 2)
     if limit < smallest:
         raise ModelError(
             "max_length leaves no room for text",
             got=limit,
-            allowed=f"{smallest} … {tokenizer.model_max_length}",
+            allowed=f"{smallest} … {own}",
             next_step="raise max_length",
         )
     encodings: list[dict[str, list[int]]] = []

@@ -10,6 +10,7 @@ from typing import Any
 
 from tiku.core.errors import ModelError
 from tiku.core.subject import Subject
+from tiku.models._encoding import NO_LIMIT
 from tiku.models._source import declared_length
 
 __all__ = [
@@ -32,7 +33,6 @@ def _never(key: str) -> bool:
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 _PROBE = "Good, it's 2024: 3.14 tests — a naïve café\n\n  def f(x):\treturn x  # 你好，世界"
-_NO_LIMIT = 1_000_000  # tokens; transformers says 10^30, which its tokenizers cannot count to
 _BUFFERS = ("position_ids", "inv_freq", "attn.bias", "masked_bias")  # saved by old versions, rebuilt by new
 
 
@@ -185,7 +185,7 @@ def fit_tokenizer(tokenizer: Any, module: Any, folder: Path) -> None:
             allowed=f"token ids 0 … {rows - 1}",
             next_step="save the matching tokenizer into the folder, or resize the embedding and train it",
         )
-    limits = (tokenizer.model_max_length, _positions(module), declared_length(folder), _NO_LIMIT)
+    limits = (tokenizer.model_max_length, _positions(module), declared_length(folder), NO_LIMIT)
     tokenizer.model_max_length = min(limit for limit in limits if limit is not None)
     tokenizer.padding_side = "right"  # absolute positions and causal masks then ignore the padding
     if tokenizer.pad_token_id is None:
