@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,8 +75,9 @@ def test_memory_is_told_apart_into_libraries_weights_and_activations(
     artefact: Path, large_artefact: tuple[Path, int]
 ) -> None:
     longest = " ".join(["film"] * 40)
-    one, many = (probe(artefact, [longest] * n, threads=1) for n in (1, 32))
-    large = probe(large_artefact[0], [longest], threads=1)
+    asked = ((artefact, 1), (artefact, 32), (large_artefact[0], 1))
+    with ThreadPoolExecutor(2) as pool:
+        one, many, large = pool.map(lambda job: probe(job[0], [longest] * job[1], threads=1), asked)
     # a reader may hold a layer twice for a moment, and memory comes in pages
     assert large.weights - one.weights == pytest.approx(large_artefact[1], rel=0.25)
     assert large.libraries == pytest.approx(one.libraries, abs=25 * MEGA)
