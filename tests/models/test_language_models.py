@@ -51,7 +51,8 @@ class TestEveryArchitecture:
 def test_a_network_that_hides_its_state_cannot_be_continued(tmp_path):
     shape = {
         "vocab_size": 24, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "lru_width": 32, "intermediate_size": 48, "attention_window_size": 16, "head_dim": 8, "pad_token_id": 0,
+        "lru_width": 32, "intermediate_size": 48, "attention_window_size": 16, "head_dim": 8,
+        "pad_token_id": 0,
     }  # fmt: skip
     made = transformers.RecurrentGemmaForCausalLM(transformers.RecurrentGemmaConfig(**shape))
     made.save_pretrained(tmp_path / "m")

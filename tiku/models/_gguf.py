@@ -20,7 +20,7 @@ __all__ = ["check_file", "converted_folder", "weights_grid"]
 _MAGIC = b"GGUF"
 _NOTE = "gguf.json"
 _DIGIT_BY_DIGIT = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
-_FORMAT = 1  # raise when the conversion changes, so that old caches are not read
+_FORMAT = 2  # raise when the conversion changes, so that old caches are not read
 
 
 def converted_folder(source: str, cache: Path) -> tuple[Path, dict[str, Any]]:
@@ -45,6 +45,7 @@ def _write(path: Path, folder: Path) -> None:
     words = _word_splitting(reader)
     with atomic_folder(folder) as staging:
         _convert(path, staging, words)
+        _drop_tokens_of_its_own(staging / "tokenizer.json", _count_tokens(reader))
         write_json(staging / _NOTE, {"weights_grid": _grid(reader), "word_splitting": words})
 
 
@@ -77,6 +78,22 @@ def _word_splitting(reader: Any) -> str:
     """How the file says text is split before merging ("smollm", "llama-bpe", …); "" when it does not."""
     field = reader.get_field("tokenizer.ggml.pre")
     return "" if field is None else str(field.contents())
+
+
+def _count_tokens(reader: Any) -> int | None:
+    """How many tokens the file names; None when it names none."""
+    field = reader.get_field("tokenizer.ggml.tokens")
+    return None if field is None else len(field.data)
+
+
+def _drop_tokens_of_its_own(path: Path, count: int | None) -> None:
+    """transformers gives every byte-level tokenizer an <|endoftext|>, for which a network that has none
+    (Llama 3) holds no embedding."""
+    if count is None or not path.is_file():
+        return
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored["added_tokens"] = [token for token in stored["added_tokens"] if token["id"] < count]
+    path.write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
 
 
 def _read(path: Path) -> Any:
@@ -160,7 +177,7 @@ def _convert(path: Path, folder: Path, words: str) -> None:
 
 
 def _split_words(tokenizer: Any, words: str) -> None:
-    """transformers ignores `tokenizer.ggml.pre` and splits as GPT-2 does. In place."""
+    """transformers knows some values of `tokenizer.ggml.pre` and splits all others as GPT-2 does. In place."""
     from tokenizers import pre_tokenizers
 
     if words in _DIGIT_BY_DIGIT:
