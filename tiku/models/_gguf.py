@@ -177,7 +177,7 @@ def _convert(path: Path, folder: Path, words: str) -> None:
 
 
 def _split_words(tokenizer: Any, words: str) -> None:
-    """transformers knows some values of `tokenizer.ggml.pre` and splits all others as GPT-2 does. In place."""
+    """transformers splits as GPT-2 does wherever it does not know `tokenizer.ggml.pre`. In place."""
     from tokenizers import pre_tokenizers
 
     if words in _DIGIT_BY_DIGIT:

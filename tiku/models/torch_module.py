@@ -70,13 +70,8 @@ class TorchModule(Family):
 
     def fingerprint(self, source: str) -> str:
         """SHA-256 over the reference and the built weights: only the function knows where they lie."""
-        import hashlib
-
         module = self.load(source, cache=Path()).module
-        weights = {
-            name: hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
-            for name, tensor in module.state_dict().items()
-        }
+        weights = {name: _digest(tensor) for name, tensor in module.state_dict().items()}
         return hash_of(source, type(module).__qualname__, weights)
 
     def save(self, subject: Subject, folder: Path) -> None:
@@ -116,6 +111,16 @@ class TorchModule(Family):
         self, processor: Any, encodings: Sequence[Mapping[str, list[int]]]
     ) -> dict[str, NDArray[Any]]:
         return dict(processor.collate(encodings))
+
+
+def _digest(tensor: Any) -> str:
+    """SHA-256 of the bytes of a tensor of any type (NumPy has no bfloat16)."""
+    import hashlib
+
+    import torch
+
+    stored = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.sha256(stored.numpy().tobytes()).hexdigest()
 
 
 def _subject(source: str, built: Any) -> Subject:
