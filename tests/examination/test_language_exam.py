@@ -27,19 +27,27 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, out = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("finished")
-    text, asked = prose(80, 60), questions(120)
-    documents = [{"title": t, "text": d} for t, d in zip(text.titles, text.documents, strict=True)]
+def _write_choices(folder: Path) -> Path:
+    asked = questions(120)
     choices = [
         {"question": c.removeprefix("Question: ").removesuffix("\nAnswer:"), "choices": list(o), "answer": a}
         for c, o, a in zip(asked.contexts, asked.options, asked.answers, strict=True)
     ]
-    data = _write_rows(folder / "documents.jsonl", documents)
-    more = _write_rows(folder / "questions.jsonl", choices)
+    return _write_rows(folder / "questions.jsonl", choices)
+
+
+def _lab(folder: Path, data: Path) -> Lab:
     instruments = ("size", "perplexity", "multiple-choice")
-    lab = Lab(_write_model(folder / "model"), data, ("thread-tuning",), instruments)
+    return Lab(_write_model(folder / "model"), data, ("thread-tuning",), instruments)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, out = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("finished")
+    text = prose(80, 60)
+    documents = [{"title": t, "text": d} for t, d in zip(text.titles, text.documents, strict=True)]
+    lab = _lab(folder, _write_rows(folder / "documents.jsonl", documents))
+    more = _write_choices(folder)
     done = lab.run(out, "--data", str(more), "--minimize", "size")
     assert done.returncode == 0, done.stderr
     return out
@@ -78,3 +86,14 @@ def test_the_report_shows_protocol_documents_and_worst_questions(finished: Path)
     )  # fmt: skip
     assert [title for title in titles if title not in page] == []
     assert "are not laid out" not in page
+
+
+def test_questions_without_prose_are_their_own_text_and_that_is_said(tmp_path: Path) -> None:
+    lab = _lab(tmp_path, _write_choices(tmp_path))
+    done = lab.run(tmp_path / "out", "--minimize", "size")
+    assert done.returncode == 0, done.stderr
+    result = read_result(tmp_path / "out")
+    assert [outcome["met"] for outcome in result["requirements"]] == [True]
+    base = next(t for t in result["trials"] if t["id"] == result["base"])
+    assert {"perplexity", "choice_accuracy"} <= set(base["metrics"])
+    assert "the perplexity is that of the questions" in " ".join(w["en"] for w in base["warnings"])

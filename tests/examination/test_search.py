@@ -95,6 +95,19 @@ def test_the_base_is_chosen_when_nothing_is_better() -> None:
     assert choose([trial("slow", "onnxruntime", speed=0.7)], BASE, SPEED, [KEEP]).trial is BASE
 
 
+def test_a_join_of_three_is_reported_with_the_additive_prediction_of_all_three() -> None:
+    parts = [
+        trial("a", "int8-dynamic", "onnxruntime", speed=2.0),
+        trial("b", "length-bucketing", speed=1.2),
+        trial("c", "token-budget", speed=1.5),
+    ]
+    join = trial("d", "int8-dynamic", "onnxruntime", "length-bucketing", "token-budget", speed=3.0)
+    (found,) = interactions([*parts, join], BASE, SPEED)
+    assert set(found.methods) == {"int8-dynamic + onnxruntime", "length-bucketing", "token-budget"}
+    assert found.predicted == pytest.approx(100 * 2.0 * 1.2 * 1.5)
+    assert found.observed.value == pytest.approx(300.0)
+
+
 def test_a_join_is_reported_with_the_additive_prediction() -> None:
     parts = [trial("a", "onnxruntime", speed=1.5), trial("b", "length-bucketing", speed=1.2)]
     join = trial("c", "onnxruntime", "length-bucketing", speed=1.6)

@@ -143,6 +143,8 @@ def test_a_reader_that_went_away_does_not_disturb_the_work() -> None:
         if update.elapsed_seconds > 0.1:
             raise BrokenPipeError
 
-    timeline = Timeline(600.0, closed)
+    timeline, worked = Timeline(600.0, closed), False
     with timeline.ticking():
         time.sleep(0.8)
+        worked = True
+    assert worked

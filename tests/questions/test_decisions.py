@@ -91,7 +91,10 @@ def test_no_room_in_the_budget_says_so_and_names_what_was_left_out() -> None:
 
 def test_methods_that_do_not_apply_are_no_failure() -> None:
     answer = INFERENCE.decide(evidence(base_has=()))
-    assert answer.verdict == "not measured" and "none of this question's methods applies" in answer.answer.en
+    assert (
+        answer.verdict == "not measured"
+        and "none of this question's methods has a recipe" in answer.answer.en
+    )
 
 
 def test_only_refusals_give_their_reasons_and_no_verdict() -> None:

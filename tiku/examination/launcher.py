@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,7 @@ __all__ = ["Child", "Launcher"]
 _FAMILY_SECONDS = 1.0  # finding the children of a process reads the table of all processes
 
 
-class Child:
+class Child(ABC):
     """A running trial process and the largest resident memory seen of its group."""
 
     def __init__(self, pid: int) -> None:
@@ -36,9 +37,9 @@ class Child:
         self._family: list[psutil.Process] = []
         self._looked = -_FAMILY_SECONDS
 
+    @abstractmethod
     def poll(self) -> int | None:
         """The exit code, or None while it runs; negative for a signal."""
-        raise NotImplementedError
 
     def sample_memory(self) -> int:
         """Resident bytes now, children included."""

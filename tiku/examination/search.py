@@ -25,6 +25,7 @@ from tiku.core.verdict import Comparison
 __all__ = ["Choice", "Proposed", "choose", "gain", "interactions", "judge_requirements", "next_recipe"]
 
 _MAX_STEPS = 12  # combinations of more steps than this are not enumerated exhaustively
+_MOST_JOINED = 4  # measured recipes in one join
 _TIE = 0.01  # objectives closer than this (relative) are settled by the shorter recipe
 _PROMISE = 0.02  # a proposal must promise at least this relative gain over the best measured
 
@@ -131,13 +132,14 @@ def _predicted_value(trial: Trial, total: float, objective: Metric) -> float:
 
 
 def _smallest_cover(whole: Trial, others: Sequence[Trial], base: Trial) -> tuple[Trial, ...]:
-    """Two measured recipes, without a common step, that together are the whole one."""
-    target = {_key(s) for s in _own_steps(whole.recipe, base)}
-    parts = [(t, {_key(s) for s in _own_steps(t.recipe, base)}) for t in others]
-    fitting = [(t, keys) for t, keys in parts if keys and keys < target]
-    for (a, keys_a), (b, keys_b) in combinations(fitting, 2):
-        if keys_a | keys_b == target and not keys_a & keys_b:
-            return a, b
+    """The fewest measured recipes, without a common step, that together are the whole one."""
+    target = sorted(_key(s) for s in _own_steps(whole.recipe, base))
+    parts = [(t, [_key(s) for s in _own_steps(t.recipe, base)]) for t in others]
+    fitting = [(t, keys) for t, keys in parts if keys and set(keys) < set(target)]
+    for size in range(2, _MOST_JOINED + 1):
+        for group in combinations(fitting, size):
+            if sorted(key for _, keys in group for key in keys) == target:
+                return tuple(t for t, _ in group)
     return ()
 
 
@@ -166,7 +168,7 @@ def _unions(paid: Sequence[Trial], base: Trial) -> list[Recipe]:
     """All unions of two or more paying recipes that can stand together."""
     strongest = list(paid)[:_MAX_STEPS]
     found: dict[str, Recipe] = {}
-    for size in (2, 3, 4):
+    for size in range(2, _MOST_JOINED + 1):
         for group in combinations(strongest, size):
             recipe = _join(group)
             if recipe is not None:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from tiku.core.errors import ModelError
-from tiku.core.family import Family
 from tiku.core.files import user_path
 from tiku.core.hashing import hash_file
 from tiku.core.subject import Subject
 from tiku.core.text import Text
-from tiku.models import _encoding, _huggingface
+from tiku.models import _huggingface
 from tiku.models._gguf import check_file, converted_folder
 from tiku.models._source import is_gguf, is_hub_id, peek_config, read_config, resolve_folder
-from tiku.models._weights import check_weights, fingerprint_folder, tensor_dtypes
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from tiku.models._transformers_text import TransformersText, facts_of
+from tiku.models._weights import check_weights
 
 __all__ = ["FAMILY", "CausalLM"]
 
 
-class CausalLM(Family):
+class CausalLM(TransformersText):
     """A transformers folder, hub id or GGUF file behind `AutoModelForCausalLM`, in float32.
 
     A GGUF file is de-quantised once into the cache folder. `facts["weights_grid"]` then lists the
@@ -59,11 +55,7 @@ class CausalLM(Family):
         _huggingface.fit_tokenizer(tokenizer, module, folder)
         facts = {
             "head": "kept",
-            "architecture": type(module).__name__,
-            "parameters": sum(p.numel() for p in module.parameters()),
-            "stored_dtypes": tensor_dtypes(folder),
-            "max_length": tokenizer.model_max_length,
-            "unused_weights": sorted(info["unexpected_keys"]),
+            **facts_of(module, tokenizer, info, folder),
             **origin,
         }
         return Subject(self.task, self.name, module, tokenizer, facts=facts)
@@ -73,26 +65,7 @@ class CausalLM(Family):
             path = user_path(source)
             check_file(path)
             return hash_file(path)
-        return fingerprint_folder(resolve_folder(source))
-
-    def save(self, subject: Subject, folder: Path) -> None:
-        _huggingface.save(subject, folder)
-
-    def save_processor(self, subject: Subject, folder: Path) -> None:
-        subject.processor.save_pretrained(folder)
-
-    def load_processor(self, folder: Path) -> Any:
-        return _huggingface.load_tokenizer(folder)
-
-    def encode(
-        self, processor: Any, inputs: Sequence[Any], max_length: int | None
-    ) -> list[dict[str, list[int]]]:
-        return _encoding.encode(processor, inputs, max_length)
-
-    def collate(
-        self, processor: Any, encodings: Sequence[Mapping[str, list[int]]]
-    ) -> dict[str, NDArray[Any]]:
-        return _encoding.collate(processor, encodings)
+        return super().fingerprint(source)
 
 
 def _check_architecture(config: Any) -> None:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from tiku.core.errors import ModelError
-from tiku.core.family import Family
 from tiku.core.subject import Subject
 from tiku.core.text import Text
-from tiku.models import _encoding, _huggingface, _labels
+from tiku.models import _huggingface, _labels
 from tiku.models._padding import settle_side
 from tiku.models._source import is_hub_id, peek_config, read_config, resolve_folder
-from tiku.models._weights import check_weights, fingerprint_folder, tensor_dtypes
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from tiku.models._transformers_text import TransformersText, facts_of
+from tiku.models._weights import check_weights
 
 __all__ = ["FAMILY", "TextClassification"]
 
 
-class TextClassification(Family):
+class TextClassification(TransformersText):
     """A transformers folder or hub id behind `AutoModelForSequenceClassification`, in float32.
 
     Only safetensors are read and no remote code runs. When the data's classes are the model's own
@@ -65,36 +61,10 @@ class TextClassification(Family):
         facts = {
             "head": "new" if new else "kept",
             "head_reason": plan.reason if not lacking or plan.new else "the model has no classification head",
-            "architecture": type(module).__name__,
-            "parameters": sum(p.numel() for p in module.parameters()),
-            "stored_dtypes": tensor_dtypes(folder),
-            "max_length": tokenizer.model_max_length,
-            "unused_weights": sorted(info["unexpected_keys"]),
+            **facts_of(module, tokenizer, info, folder),
             **padding,
         }
         return Subject(self.task, self.name, module, tokenizer, labels=plan.labels, facts=facts)
-
-    def fingerprint(self, source: str) -> str:
-        return fingerprint_folder(resolve_folder(source))
-
-    def save(self, subject: Subject, folder: Path) -> None:
-        _huggingface.save(subject, folder)
-
-    def save_processor(self, subject: Subject, folder: Path) -> None:
-        subject.processor.save_pretrained(folder)
-
-    def load_processor(self, folder: Path) -> Any:
-        return _huggingface.load_tokenizer(folder)
-
-    def encode(
-        self, processor: Any, inputs: Sequence[Any], max_length: int | None
-    ) -> list[dict[str, list[int]]]:
-        return _encoding.encode(processor, inputs, max_length)
-
-    def collate(
-        self, processor: Any, encodings: Sequence[Mapping[str, list[int]]]
-    ) -> dict[str, NDArray[Any]]:
-        return _encoding.collate(processor, encodings)
 
 
 def _check_architecture(config: Any) -> None:

@@ -135,7 +135,7 @@ class MethodQuestion(Question):
 
     def _why_nothing(self, evidence: Evidence) -> Text:
         if not evidence.trials:
-            return _NO_ROOM if evidence.not_run else _NONE_APPLIES
+            return _NO_ROOM if evidence.not_run else _NONE_PROPOSED
         reasons = [t.reason for t in evidence.trials if t.reason is not None]
         reasons += [w for t in evidence.trials if t.status == "done" for w in t.warnings]
         told = join(list(dict.fromkeys(reasons))) if reasons else Text("no reason recorded", "未记录原因")
@@ -154,9 +154,10 @@ _NOTHING_BUILT = Text(
     "answer.",
     "未测量：此版本尚无针对此问题的方法。文字解答见 `tiku questions`。",
 )
-_NONE_APPLIES = Text(
-    "No method was measured: none of this question's methods applies to this task.",
-    "没有测量任何方法：此问题的方法均不适用于该任务。",
+_NONE_PROPOSED = Text(
+    "No method was measured: none of this question's methods has a recipe to propose for this model beside "
+    "what made the base.",
+    "没有测量任何方法：除用于构建基线的方法外，此问题的方法对该模型没有可尝试的方案。",
 )
 _NO_ROOM = Text(
     "No method was measured: the budget left no room for it. Give more with --minutes or --budget thorough.",

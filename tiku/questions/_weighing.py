@@ -11,10 +11,10 @@ from tiku.core.question import Evidence
 from tiku.core.recipe import Recipe
 from tiku.core.result import Trial
 from tiku.core.text import Text
+from tiku.measure.stats.significance import ALPHA, adjusted
 from tiku.questions._collateral import collateral
 from tiku.questions._quality import headline
 from tiku.questions._settling import needed_text
-from tiku.questions._significance import ALPHA, adjusted
 from tiku.questions._wording import change, inside, join
 
 __all__ = ["Weighing", "own_recipe"]

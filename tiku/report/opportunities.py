@@ -12,6 +12,7 @@ from tiku.core.requirement import evaluate, parse_requirement
 from tiku.core.result import RequirementOutcome, Result, Status, Trial
 from tiku.core.text import Text
 from tiku.core.verdict import Comparison
+from tiku.measure.stats.significance import ALPHA, adjusted
 from tiku.report.changes import Change, changes, title_of
 from tiku.report.labels import Label
 from tiku.report.numbers import show_change
@@ -50,18 +51,26 @@ def objective_of(result: Result) -> str | None:
 def sort_out(
     result: Result, labels: Mapping[str, Label], metrics: Mapping[str, Metric]
 ) -> tuple[tuple[Opportunity, ...], tuple[Aside, ...]]:
-    """(opportunities, the largest measured saving first; the rest with its reasons)."""
+    """(opportunities, the largest measured saving first; the rest with its reasons).
+
+    A saving counts after Holm's correction over all candidates: of many, the luckiest looks better.
+    """
     objective, base = objective_of(result), result.trial(result.base)
+    compared = {t.id: c for t in result.trials if (c := t.against_base.get(objective or "")) is not None}
+    corrected = adjusted(compared)
     ranked: list[tuple[float, Opportunity]] = []
     aside: list[Aside] = []
     for trial in result.trials:
         if trial.id == base.id:
             continue
         outcomes = _outcomes(trial, base, result, metrics)
-        saved = trial.against_base.get(objective or "")
+        saved = compared.get(trial.id)
         missed = any(outcome.met is False for outcome in outcomes)
-        if objective is None or saved is None or saved.verdict != "better" or missed:
+        by_luck = corrected.get(trial.id, 1.0) > ALPHA
+        if objective is None or saved is None or saved.verdict != "better" or missed or by_luck:
             reasons = _reasons(trial, objective, outcomes, metrics)
+            if saved is not None and saved.verdict == "better" and by_luck:
+                reasons = (_lucky(len(compared)), *reasons)
             aside.append(Aside(labels[trial.id], trial.status, reasons))
             continue
         names = [objective, *(outcome.expr.split()[0] for outcome in outcomes)]
@@ -70,6 +79,13 @@ def sort_out(
         ranked.append((_strength(saved), Opportunity(labels[trial.id], rows[0], rows[1:], certain)))
     ranked.sort(key=lambda pair: -pair[0])
     return tuple(opportunity for _, opportunity in ranked), tuple(aside)
+
+
+def _lucky(count: int) -> Text:
+    return Text(
+        f"better alone, not after Holm's correction over {count} comparisons",
+        f"单独看更好，经 {count} 次比较的 Holm 校正后不成立",
+    )
 
 
 def _strength(saved: Comparison) -> float:

@@ -151,6 +151,19 @@ def test_intervals_of_three_classes_cover(name: str) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["balanced_accuracy", "recall_macro"])
+@pytest.mark.parametrize("rare", [15, 30])
+@pytest.mark.parametrize("good", [0.7, 0.95])
+def test_the_mean_recall_covers_where_the_rarest_class_has_few_items(name, rare, good) -> None:
+    share = rare / 300
+    cells = np.array([[(1 - share) * 0.9, (1 - share) * 0.1], [share * (1 - good), share * good]])
+
+    def sample(rng):
+        return confusion_interval(name, *_drawn(rng, 300, cells)), (0.9 + good) / 2
+
+    assert_nominal(sample, 2_000, most=0.985)
+
+
 @pytest.mark.parametrize("name", ["f1", "precision", "recall", "mcc"])
 @pytest.mark.parametrize("good", [0.8, 0.98])
 def test_intervals_of_two_classes_cover(name: str, good: float) -> None:

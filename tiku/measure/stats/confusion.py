@@ -138,8 +138,10 @@ def confusion_interval(
 ) -> Measured:
     """A metric of the confusion matrix with its interval.
 
-    Accuracy, and precision and recall of one class, are proportions: Wilson. The others: multinomial
-    bootstrap over the cells, BCa. With `groups` (n,): whole groups are resampled. Where no resample can
+    Accuracy, and precision and recall of one class, are proportions: Wilson. The mean recall of the classes
+    (`balanced_accuracy`, `recall_macro`) joins their Wilson intervals, MOVER (Zou and Donner 2008): a
+    bootstrap covers too little where a class has few items. The others: multinomial bootstrap over the
+    cells, BCa. With `groups` (n,): whole groups are resampled. Where no resample can
     differ (every item right, or F1 of 0 or 1) an exact bound replaces the empty interval. The number of
     `replicates` (10,000) falls for many groups; the estimator's name states it.
     """
@@ -167,12 +169,27 @@ def _closed_form(
     hits, count, predicted = np.split(totals, 3)
     if OVERALL.get(name) is OVERALL["accuracy"]:
         return *wilson_bounds(hits.sum(), count.sum(), alpha), "Wilson"
+    if name in ("balanced_accuracy", "recall_macro"):
+        return *_mover_bounds(hits, count, predicted, name, alpha), "MOVER on Wilson"
     if at is None or name == "f1":
         return None
     tried = predicted[at] if name == "precision" else count[at]
     return (
         (*wilson_bounds(hits[at], tried, alpha), "Wilson") if tried > 0 else (0.0, 1.0, "no item to judge by")
     )
+
+
+def _mover_bounds(
+    hits: FloatArray, count: FloatArray, predicted: FloatArray, name: str, alpha: float
+) -> tuple[float, float]:
+    """Of the mean recall of independent classes; a class that is only predicted has the recall 0."""
+    present = np.flatnonzero(count)
+    joined = present.size if name == "balanced_accuracy" else np.count_nonzero(count + predicted)
+    rates = hits[present] / count[present]
+    bounds = np.array([wilson_bounds(hits[c], count[c], alpha) for c in present])
+    below, above = np.sqrt(((bounds - rates[:, None]) ** 2).sum(axis=0)) / joined
+    value = float(rates.sum() / joined)
+    return value - float(below), value + float(above)
 
 
 def _at_the_edge(totals: FloatArray, value: float, at: int | None) -> bool:

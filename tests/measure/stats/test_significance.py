@@ -12,7 +12,7 @@ from tiku.core.verdict import Comparison
 from tiku.measure.clock_statistics import compare, geometric_ratio
 from tiku.measure.instruments.peak_memory import _summarise
 from tiku.measure.stats import compare_means, compare_paired
-from tiku.questions._significance import adjusted, p_value
+from tiku.measure.stats.significance import adjusted, p_value
 from tiku.questions._weighing import Weighing
 
 THROUGHPUT = METRICS["throughput"]
