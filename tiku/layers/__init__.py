@@ -1,0 +1,1 @@
+"""Layers that methods put in the place of a model's own: they store and multiply another number format."""

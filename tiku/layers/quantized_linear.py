@@ -1,0 +1,140 @@
+"""A linear layer that stores its weights in few bits and, where torch has a kernel, multiplies from them.
+
+Shape letters: O outputs, I inputs, G groups along the inputs, B… leading axes of the activations.
+A weight is `(code - zero) * scale` with one scale (and zero) per output and group of inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tiku.layers.bits import WIDTHS, pack, unpack
+
+__all__ = ["Codes", "QuantizedLinear"]
+
+_INT4_GROUPS = (32, 64, 128, 256)  # of torch's kernel
+_INT4_OUTPUTS = 16  # it works on whole blocks of outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Quantised weights: `codes_OI` uint8 below 2**bits, `scale_OG` float32, `zero_OG` uint8.
+
+    `zero_OG` None means 2**(bits - 1) everywhere: symmetric. `group` inputs share a scale; the last
+    group may be shorter.
+    """
+
+    bits: int
+    group: int
+    codes_OI: Tensor
+    scale_OG: Tensor
+    zero_OG: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        outputs, inputs = self.codes_OI.shape
+        groups = -(-inputs // self.group)
+        if self.bits not in WIDTHS or self.scale_OG.shape != (outputs, groups):
+            raise ValueError(
+                f"{self.bits} bits in {tuple(self.codes_OI.shape)}, scales {tuple(self.scale_OG.shape)}"
+            )
+
+    def weight(self) -> Tensor:
+        """float32 (O, I)."""
+        zero = 1 << (self.bits - 1) if self.zero_OG is None else self._spread(self.zero_OG.float())
+        return (self.codes_OI.float() - zero) * self._spread(self.scale_OG)
+
+    def _spread(self, per_group: Tensor) -> Tensor:
+        return per_group.repeat_interleave(self.group, dim=1)[:, : self.codes_OI.shape[1]]
+
+
+class QuantizedLinear(nn.Module):
+    """Stands where a `Linear` stood. `kernel` says what multiplies: "int4", "int8", or "dequantise",
+    which widens the weights at every call (3 bits, groups that torch's kernels do not take)."""
+
+    packed: Tensor
+    scale: Tensor
+    zero: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, codes: Codes, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.bits, self.group = codes.bits, codes.group
+        self.out_features, self.in_features = codes.codes_OI.shape
+        self.register_buffer("packed", pack(codes.codes_OI, codes.bits))
+        self.register_buffer("scale", codes.scale_OG.float())
+        self.register_buffer("zero", codes.zero_OG)
+        self.register_buffer("bias", None if bias is None else bias.detach().float())
+        self._prepared: tuple[Tensor, Tensor] | None = None
+
+    def codes(self) -> Codes:
+        """What is stored, unpacked."""
+        return Codes(
+            self.bits, self.group, unpack(self.packed, self.bits, self.in_features), self.scale, self.zero
+        )
+
+    def dequantised(self) -> nn.Linear:
+        """The float32 layer that computes the same."""
+        layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
+        layer.weight.data.copy_(self.codes().weight())
+        if self.bias is not None:
+            layer.bias.data.copy_(self.bias)
+        return layer
+
+    @property
+    def kernel(self) -> str:
+        """How `forward` multiplies on this device."""
+        if self.packed.device.type != "cpu":
+            return "dequantise"
+        whole = self.in_features % self.group == 0
+        if self.bits == 4 and whole and self.group in _INT4_GROUPS and self.out_features % _INT4_OUTPUTS == 0:
+            return "int4"
+        per_channel = self.group >= self.in_features and self.zero is None
+        return "int8" if self.bits == 8 and per_channel else "dequantise"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B…, I) to (B…, O), in the dtype of `x`."""
+        flat = x.reshape(-1, self.in_features)
+        match self.kernel:
+            case "int4":
+                y = torch.ops.aten._weight_int4pack_mm_for_cpu(flat.float(), *self._int4())
+            case "int8":
+                y = torch.ops.aten._weight_int8pack_mm(flat.float(), *self._int8())
+            case _:
+                y = flat.float() @ self.codes().weight().T
+        y = y if self.bias is None else y + self.bias
+        return y.to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+
+    def drop_stored(self) -> None:
+        """Keep only what the kernel reads: the layer then runs, and its codes are gone."""
+        if self.kernel != "dequantise":
+            self._int4() if self.kernel == "int4" else self._int8()
+            self.packed = self.packed[:0]
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bits={self.bits}, group={self.group}"
+
+    def _int4(self) -> tuple[Tensor, int, Tensor]:
+        """torch's own order of the codes, group size, and (G, O, 2) scales and offsets: its weight is
+        (code - 8) * scale + offset."""
+        if self._prepared is None:
+            packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(self.codes().codes_OI.int(), 1)
+            zero = torch.full_like(self.scale, 8.0) if self.zero is None else self.zero.float()
+            offset = (8.0 - zero) * self.scale
+            pair = torch.stack([self.scale, offset], dim=-1).transpose(0, 1).contiguous()
+            self._prepared = packed, pair
+        packed, pair = self._prepared
+        return packed, self.group, pair
+
+    def _int8(self) -> tuple[Tensor, Tensor]:
+        if self._prepared is None:
+            signed = (self.packed.to(torch.int16) - 128).to(torch.int8)
+            self._prepared = signed, self.scale[:, 0].contiguous()
+        return self._prepared
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedLinear:
+        bias = None if self.bias is None else self.bias.clone()
+        return QuantizedLinear(self.codes(), bias)
