@@ -28,7 +28,8 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     spare = packed_length(codes.shape[-1], bits) * 8 - stream.shape[-1]
     stream = torch.nn.functional.pad(stream, (0, spare))
     weights = (1 << torch.arange(8, dtype=torch.int32)).to(torch.uint8)
-    return (stream.unflatten(-1, (-1, 8)) * weights).sum(-1, dtype=torch.uint8)
+    whole: Tensor = (stream.reshape(*codes.shape[:-1], -1, 8) * weights).sum(-1, dtype=torch.uint8)
+    return whole
 
 
 def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
@@ -40,4 +41,5 @@ def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
     places = torch.arange(8, dtype=torch.uint8)
     stream = (packed.unsqueeze(-1) >> places & 1).flatten(-2)[..., : count * bits]
     weights = (1 << torch.arange(bits, dtype=torch.int32)).to(torch.uint8)
-    return (stream.unflatten(-1, (count, bits)) * weights).sum(-1, dtype=torch.uint8)
+    codes: Tensor = (stream.reshape(*packed.shape[:-1], count, bits) * weights).sum(-1, dtype=torch.uint8)
+    return codes

@@ -106,7 +106,8 @@ class QuantizedLinear(nn.Module):
             case _:
                 y = flat.float() @ self.codes().weight().T
         y = y if self.bias is None else y + self.bias
-        return y.to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+        shaped: Tensor = y.to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+        return shaped
 
     def drop_stored(self) -> None:
         """Keep only what the kernel reads: the layer then runs, and its codes are gone."""
