@@ -84,7 +84,12 @@ def standalone_source(manifest: Manifest) -> str | None:
     runtime = registry.get("runtimes", manifest.runtime)
     if not isinstance(runtime, Standalone):
         return None
-    return runtime.standalone(task=manifest.task, family=manifest.family, options=manifest.runtime_options)
+    return runtime.standalone(
+        task=manifest.task,
+        family=manifest.family,
+        options=manifest.runtime_options,
+        numerics=manifest.numerics,
+    )
 
 
 def example_source(manifest: Manifest) -> str:

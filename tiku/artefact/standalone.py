@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+from tiku.core.subject import Numerics
+
 __all__ = ["Standalone"]
 
 
@@ -13,7 +15,7 @@ class Standalone(Protocol):
     """A runtime whose files can be opened without tiku. The artefact's README prints the source and
     the verifier runs it in a fresh process, so what the README promises is what is verified."""
 
-    def standalone(self, *, task: str, family: str, options: Mapping[str, Any]) -> str:
+    def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
         """Source that defines `open_model(folder)` and `forward(model, inputs)`.
 
         `folder` is the model folder (str), `inputs` maps names to int64 arrays of shape (batch, tokens),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tiku.layers.bits import WIDTHS, pack, unpack
+from tiku.layers.bits import WIDTHS, pack, packed_length, unpack
 
 __all__ = ["Codes", "QuantizedLinear"]
 
@@ -52,29 +52,56 @@ class Codes:
 
 
 class QuantizedLinear(nn.Module):
-    """Stands where a `Linear` stood. `kernel` says what multiplies: "int4", "int8", or "dequantise",
-    which widens the weights at every call (3 bits, groups that torch's kernels do not take)."""
+    """Stands where a `Linear` stood; its buffers are those of compressed-tensors ("pack-quantized"), so
+    that a transformers model which holds such layers is saved in that format as it is.
 
-    packed: Tensor
-    scale: Tensor
-    zero: Tensor | None
+    `kernel` says what multiplies: "int4", "int8", or "dequantise", which widens the weights at every call
+    (3 bits, groups that torch's kernels do not take, a GPU). Made empty; `of` fills it.
+    """
+
+    weight_packed: Tensor
+    weight_scale: Tensor
+    weight_shape: Tensor
+    weight_zero_point: Tensor | None
     bias: Tensor | None
 
-    def __init__(self, codes: Codes, bias: Tensor | None = None) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, *, bits: int, group: int, symmetric: bool, bias: bool
+    ) -> None:
         super().__init__()
-        self.bits, self.group = codes.bits, codes.group
-        self.out_features, self.in_features = codes.codes_OI.shape
-        self.register_buffer("packed", pack(codes.codes_OI, codes.bits))
-        self.register_buffer("scale", codes.scale_OG.float())
-        self.register_buffer("zero", codes.zero_OG)
-        self.register_buffer("bias", None if bias is None else bias.detach().float())
+        self.in_features, self.out_features, self.bits, self.group = in_features, out_features, bits, group
+        groups = -(-in_features // group)
+        words = torch.zeros(out_features, packed_length(in_features, bits), dtype=torch.int32)
+        zeros = torch.zeros(packed_length(out_features, bits), groups, dtype=torch.int32)
+        self.register_buffer("weight_packed", words)
+        self.register_buffer("weight_scale", torch.zeros(out_features, groups))
+        self.register_buffer("weight_shape", torch.tensor([out_features, in_features]))
+        self.register_buffer("weight_zero_point", None if symmetric else zeros)
+        self.register_buffer("bias", torch.zeros(out_features) if bias else None)
         self._prepared: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def of(cls, codes: Codes, bias: Tensor | None = None) -> QuantizedLinear:
+        """The layer that holds these codes."""
+        outputs, inputs = codes.codes_OI.shape
+        symmetric = codes.zero_OG is None
+        layer = cls(
+            inputs, outputs, bits=codes.bits, group=codes.group, symmetric=symmetric, bias=bias is not None
+        )
+        layer.weight_packed = pack(codes.codes_OI, codes.bits)
+        layer.weight_scale = codes.scale_OG.detach().float().clone()
+        if codes.zero_OG is not None:
+            layer.weight_zero_point = pack(codes.zero_OG.T, codes.bits).T.contiguous()
+        if bias is not None:
+            layer.bias = bias.detach().float().clone()
+        return layer
 
     def codes(self) -> Codes:
         """What is stored, unpacked."""
-        return Codes(
-            self.bits, self.group, unpack(self.packed, self.bits, self.in_features), self.scale, self.zero
-        )
+        zero = self.weight_zero_point
+        zero_OG = None if zero is None else unpack(zero.T, self.bits, self.out_features).T
+        stored = unpack(self.weight_packed, self.bits, self.in_features)
+        return Codes(self.bits, self.group, stored, self.weight_scale, zero_OG)
 
     def dequantised(self) -> nn.Linear:
         """The float32 layer that computes the same."""
@@ -87,12 +114,12 @@ class QuantizedLinear(nn.Module):
     @property
     def kernel(self) -> str:
         """How `forward` multiplies on this device."""
-        if self.packed.device.type != "cpu":
+        if self.weight_packed.device.type != "cpu":
             return "dequantise"
         whole = self.in_features % self.group == 0
         if self.bits == 4 and whole and self.group in _INT4_GROUPS and self.out_features % _INT4_OUTPUTS == 0:
             return "int4"
-        per_channel = self.group >= self.in_features and self.zero is None
+        per_channel = self.group >= self.in_features and self.weight_zero_point is None
         return "int8" if self.bits == 8 and per_channel else "dequantise"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,7 +140,7 @@ class QuantizedLinear(nn.Module):
         """Keep only what the kernel reads: the layer then runs, and its codes are gone."""
         if self.kernel != "dequantise":
             self._int4() if self.kernel == "int4" else self._int8()
-            self.packed = self.packed[:0]
+            self.weight_packed = self.weight_packed[:0]
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bits={self.bits}, group={self.group}"
@@ -122,20 +149,20 @@ class QuantizedLinear(nn.Module):
         """torch's own order of the codes, group size, and (G, O, 2) scales and offsets: its weight is
         (code - 8) * scale + offset."""
         if self._prepared is None:
-            packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(self.codes().codes_OI.int(), 1)
-            zero = torch.full_like(self.scale, 8.0) if self.zero is None else self.zero.float()
-            offset = (8.0 - zero) * self.scale
-            pair = torch.stack([self.scale, offset], dim=-1).transpose(0, 1).contiguous()
+            codes = self.codes()
+            scale, zero = codes.scale_OG, codes.zero_OG
+            packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.codes_OI.int(), 1)
+            offset = torch.zeros_like(scale) if zero is None else (8.0 - zero.float()) * scale
+            pair = torch.stack([scale, offset], dim=-1).transpose(0, 1).contiguous()
             self._prepared = packed, pair
         packed, pair = self._prepared
         return packed, self.group, pair
 
     def _int8(self) -> tuple[Tensor, Tensor]:
         if self._prepared is None:
-            signed = (self.packed.to(torch.int16) - 128).to(torch.int8)
-            self._prepared = signed, self.scale[:, 0].contiguous()
+            signed = (self.codes().codes_OI.to(torch.int16) - 128).to(torch.int8)
+            self._prepared = signed, self.weight_scale[:, 0].contiguous()
         return self._prepared
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedLinear:
-        bias = None if self.bias is None else self.bias.clone()
-        return QuantizedLinear(self.codes(), bias)
+        return QuantizedLinear.of(self.codes(), self.bias)

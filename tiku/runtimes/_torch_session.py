@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiku.core.errors import ArtefactError, CannotMeasure, ModelError
 from tiku.core.subject import Session
+from tiku.runtimes._compressed_tensors import STANDALONE, is_packed, loading_arguments
 from tiku.runtimes._explain import first_line
 
 if TYPE_CHECKING:
@@ -69,8 +70,10 @@ def forward(model, inputs):
 """
 
 
-def standalone_source(task: str, family: str) -> str:
+def standalone_source(task: str, family: str, *, packed: bool = False) -> str:
     """Source that opens and runs the folder with torch (and transformers) alone."""
+    if packed:
+        return STANDALONE.format(auto=_AUTO_CLASSES[task]) + _FORWARD
     if family == "torch-module":
         return _OWN_FUNCTION + _FORWARD
     return _TRANSFORMERS.format(auto=_AUTO_CLASSES[task]) + _FORWARD
@@ -128,8 +131,14 @@ def _from_transformers(folder: Path, task: str) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    given = loading_arguments(folder) if is_packed(folder) else {}
     module = getattr(transformers, _AUTO_CLASSES[task]).from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        folder,
+        dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        **given,
     )
     return module.eval()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tiku.core.errors import ArtefactError
 from tiku.core.runtime import Runtime
-from tiku.core.subject import Session, Subject
+from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import installed, require
@@ -100,7 +100,7 @@ class OnnxRuntime(Runtime):
             folder / _GRAPH, threads=threads, device=device, arena=options.get("arena", True)
         )
 
-    def standalone(self, *, task: str, family: str, options: Mapping[str, Any]) -> str:
+    def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
         return _STANDALONE
 
 

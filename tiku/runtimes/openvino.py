@@ -95,7 +95,7 @@ class OpenVino(Runtime):
             folder / _GRAPH, threads=threads, device=device, hint=options.get("hint", "LATENCY")
         )
 
-    def standalone(self, *, task: str, family: str, options: Mapping[str, Any]) -> str:
+    def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
         return _STANDALONE
 
 

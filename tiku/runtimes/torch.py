@@ -8,23 +8,27 @@ from typing import Any, ClassVar
 
 from tiku.core import registry
 from tiku.core.runtime import Runtime
-from tiku.core.subject import Session, Subject
+from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import only_fp32
+from tiku.runtimes._compressed_tensors import WEIGHT_ONLY, describe, packable, quantised_layers
 from tiku.runtimes._torch_session import TorchSession, load_module, standalone_source
 
 __all__ = ["RUNTIME", "Torch"]
 
 
 class Torch(Runtime):
-    """Saves what `Family.save` writes (for transformers models a plain folder with safetensors)."""
+    """Saves what `Family.save` writes: for transformers models a plain folder with safetensors, in the
+    format of compressed-tensors where layers are quantised."""
 
     name: ClassVar[str] = "torch"
     title: ClassVar[Text] = Text("PyTorch (eager)", "PyTorch（即时执行）")
     modules: ClassVar[tuple[str, ...]] = ("torch",)
 
     def supports(self, subject: Subject) -> Support:
+        if subject.numerics.scheme.endswith(WEIGHT_ONLY):
+            return packable(subject)
         return only_fp32(
             self,
             subject,
@@ -36,14 +40,21 @@ class Torch(Runtime):
 
     def save(self, subject: Subject, folder: Path) -> None:
         registry.get("models", subject.family).save(subject, folder)
+        if quantised_layers(subject.module):
+            describe(folder, subject.module)
 
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
     ) -> Session:
-        return TorchSession(self.name, load_module(folder, task), threads=threads, device=device)
+        """`options["keep_codes"]`: quantised layers can be saved again, and take twice the memory."""
+        module = load_module(folder, task)
+        if not options.get("keep_codes"):
+            for layer in quantised_layers(module).values():
+                layer.drop_stored()
+        return TorchSession(self.name, module, threads=threads, device=device)
 
-    def standalone(self, *, task: str, family: str, options: Mapping[str, Any]) -> str:
-        return standalone_source(task, family)
+    def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
+        return standalone_source(task, family, packed=numerics.scheme.endswith(WEIGHT_ONLY))
 
 
 RUNTIME = Torch()

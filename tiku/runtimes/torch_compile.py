@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from tiku.core import registry
 from tiku.core.errors import ArtefactError
 from tiku.core.runtime import Runtime
-from tiku.core.subject import Session, Subject
+from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import only_fp32
@@ -80,7 +80,7 @@ class TorchCompile(Runtime):
             ) from error
         return session
 
-    def standalone(self, *, task: str, family: str, options: Mapping[str, Any]) -> str:
+    def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
         return standalone_source(task, family) + _COMPILED
 
 
