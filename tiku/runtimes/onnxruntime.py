@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["RUNTIME", "OnnxRuntime", "OnnxRuntimeSession"]
+__all__ = ["RUNTIME", "OnnxRuntime", "OnnxRuntimeSession", "session_settings"]
 
 _GRAPH = "model.onnx"
 _OPSET = 17
@@ -38,6 +38,23 @@ def open_model(folder):
     return onnxruntime.InferenceSession(f"{folder}/model.onnx", providers=["CPUExecutionProvider"])
 
 
+"""
+
+_STANDALONE_UNFUSED = """\
+import onnxruntime
+
+
+def open_model(folder):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return onnxruntime.InferenceSession(
+        f"{folder}/model.onnx", options, providers=["CPUExecutionProvider"]
+    )
+
+
+"""
+
+_FORWARD = """\
 def forward(model, inputs):
     names = [node.name for node in model.get_inputs()]
     return model.run(["logits"], {name: inputs[name] for name in names})[0]
@@ -86,7 +103,7 @@ class OnnxRuntime(Runtime):
                 opset_version=_OPSET,
                 dynamo=False,
             )
-            session = OnnxRuntimeSession(folder / _GRAPH, threads=1, device="cpu", arena=False)
+            session = OnnxRuntimeSession(folder / _GRAPH, threads=1, device="cpu", arena=False, fusion=True)
         check_export(subject, session)
         session.close()
         if subject.numerics.scheme == "int8-dynamic":
@@ -97,29 +114,31 @@ class OnnxRuntime(Runtime):
     ) -> Session:
         require(self)
         return OnnxRuntimeSession(
-            folder / _GRAPH, threads=threads, device=device, arena=options.get("arena", True)
+            folder / _GRAPH,
+            threads=threads,
+            device=device,
+            arena=options.get("arena", True),
+            fusion=options.get("fusion", True),
         )
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
-        return _STANDALONE
+        return (_STANDALONE if options.get("fusion", True) else _STANDALONE_UNFUSED) + _FORWARD
 
 
 class OnnxRuntimeSession(Session):
-    """Runs `model.onnx` with `threads` threads; `arena` keeps freed buffers for the next run."""
+    """Runs `model.onnx` with `threads` threads; `arena` keeps freed buffers for the next run.
+
+    Without `fusion` constants are folded and dead nodes removed, but each operator runs as its own
+    kernel (level "basic" of ONNX Runtime's graph optimisation; fusion needs "extended" or "all").
+    """
 
     runtime = "onnxruntime"
 
-    def __init__(self, graph: Path, *, threads: int, device: str, arena: bool) -> None:
+    def __init__(self, graph: Path, *, threads: int, device: str, arena: bool, fusion: bool) -> None:
         import onnxruntime
 
         providers = _providers(device)
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        settings.enable_cpu_mem_arena = arena
-        settings.log_severity_level = 4  # what fails is raised
-        # without this the worker threads spin on after a run and slow down whatever else is measured
-        settings.add_session_config_entry("session.force_spinning_stop", "1")
+        settings = session_settings(threads=threads, arena=arena, fusion=fusion)
         try:
             self._session = onnxruntime.InferenceSession(str(graph), settings, providers=providers)
         except Exception as error:  # onnxruntime raises classes of its own that share no base
@@ -139,6 +158,22 @@ class OnnxRuntimeSession(Session):
 
     def close(self) -> None:
         del self._session
+
+
+def session_settings(*, threads: int, arena: bool, fusion: bool) -> Any:
+    """The `onnxruntime.SessionOptions` of a session."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.enable_cpu_mem_arena = arena
+    settings.log_severity_level = 4  # what fails is raised
+    if not fusion:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    # without this the worker threads spin on after a run and slow down whatever else is measured
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    return settings
 
 
 def _providers(device: str) -> list[str]:

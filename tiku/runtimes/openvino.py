@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,12 +32,12 @@ import openvino
 
 def open_model(folder):
     # f32: on processors with bfloat16 OpenVINO would otherwise compute in it
-    return openvino.compile_model(f"{folder}/openvino_model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return openvino.compile_model(f"{{folder}}/openvino_model.xml", "CPU", {settings})
 
 
 def forward(model, inputs):
     names = [node.get_any_name() for node in model.inputs]
-    return np.array(model({name: inputs[name] for name in names})[0])
+    return np.array(model({{name: inputs[name] for name in names}})[0])
 """
 
 
@@ -80,7 +81,7 @@ class OpenVino(Runtime):
             for port, name in zip(model.inputs, inputs, strict=True):
                 port.get_tensor().set_names({name})
             model.outputs[0].get_tensor().set_names({"logits"})
-            session = OpenVinoSession(model, threads=1, device="cpu", hint="LATENCY")
+            session = OpenVinoSession(model, threads=1, device="cpu", hint="LATENCY", fusion=True)
         check_export(subject, session)
         session.close()
         if subject.numerics.scheme == "int8-dynamic":
@@ -92,19 +93,27 @@ class OpenVino(Runtime):
     ) -> Session:
         require(self)
         return OpenVinoSession(
-            folder / _GRAPH, threads=threads, device=device, hint=options.get("hint", "LATENCY")
+            folder / _GRAPH,
+            threads=threads,
+            device=device,
+            hint=options.get("hint", "LATENCY"),
+            fusion=options.get("fusion", True),
         )
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
-        return _STANDALONE
+        return _STANDALONE.format(settings=json.dumps(_arithmetic(options.get("fusion", True))))
 
 
 class OpenVinoSession(Session):
-    """Runs the IR, a file or a model in memory, in float32 arithmetic with `threads` threads."""
+    """Runs the IR, a file or a model in memory, in float32 arithmetic with `threads` threads.
+
+    Without `fusion` the plugin makes no fused subgraphs (its snippets: attention, chains of elementwise
+    operators); what its kernels do to their own outputs, such as adding a bias, stays one with them.
+    """
 
     runtime = "openvino"
 
-    def __init__(self, graph: Any, *, threads: int, device: str, hint: str) -> None:
+    def __init__(self, graph: Any, *, threads: int, device: str, hint: str, fusion: bool) -> None:
         import openvino
 
         if device.upper() not in ("AUTO", "CPU"):
@@ -114,7 +123,7 @@ class OpenVinoSession(Session):
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": hint,
-            "INFERENCE_PRECISION_HINT": "f32",
+            **_arithmetic(fusion),
         }
         try:
             core = openvino.Core()
@@ -139,6 +148,10 @@ class OpenVinoSession(Session):
 
     def close(self) -> None:
         del self._request
+
+
+def _arithmetic(fusion: bool) -> dict[str, str]:
+    return {"INFERENCE_PRECISION_HINT": "f32", **({} if fusion else {"SNIPPETS_MODE": "DISABLE"})}
 
 
 def _int8_as_asked(numerics: Numerics) -> Support:

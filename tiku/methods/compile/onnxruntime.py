@@ -29,16 +29,20 @@ class OnnxRuntimeMethod(Method):
     slot: ClassVar[str | None] = "runtime"
 
     arena: bool = param(True, "keep freed buffers for the next run: faster, more resident memory")
+    fusion: bool = param(True, "operator fusion: neighbouring operators run as one kernel")
 
     def supports(self, subject: Subject) -> Support:
         return runs_in(subject, self.name)
 
     def apply(self, subject: Subject, context: Context) -> Subject:
-        return with_runtime(subject, self.name, {"arena": self.arena})
+        return with_runtime(subject, self.name, {"arena": self.arena, "fusion": self.fusion})
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
-        return (cls(),) if available(cls.name) else ()
+        """The fused graph; where there is time also the unfused one, so that the difference is measured."""
+        if not available(cls.name):
+            return ()
+        return (cls(), cls(fusion=False)) if situation.budget == "thorough" else (cls(),)
 
 
 METHOD = OnnxRuntimeMethod

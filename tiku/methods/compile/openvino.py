@@ -33,16 +33,22 @@ class OpenVinoMethod(Method):
         "LATENCY: all threads on one request; THROUGHPUT: requests side by side",
         choices=("LATENCY", "THROUGHPUT"),
     )
+    fusion: bool = param(
+        True, "operator fusion: the plugin's fused subgraphs (attention, elementwise chains)"
+    )
 
     def supports(self, subject: Subject) -> Support:
         return runs_in(subject, self.name)
 
     def apply(self, subject: Subject, context: Context) -> Subject:
-        return with_runtime(subject, self.name, {"hint": self.hint})
+        return with_runtime(subject, self.name, {"hint": self.hint, "fusion": self.fusion})
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
-        return (cls(),) if available(cls.name) else ()
+        """The fused graph; where there is time also the unfused one, so that the difference is measured."""
+        if not available(cls.name):
+            return ()
+        return (cls(), cls(fusion=False)) if situation.budget == "thorough" else (cls(),)
 
 
 METHOD = OpenVinoMethod
