@@ -86,8 +86,10 @@ class Exam:
         base = runner.base()
         trials: list[Trial] = []
         not_run: list[Recipe] = []
-        for part in _by_pace(recipes):  # what is slow to build must not take the time of the joins
-            measured, left = self._singles(runner, base, part)
+        usual, slow = _by_pace(recipes)
+        joins = min(_JOINS_EXPECTED, len(usual) // 2) if self.plan.search else 0
+        for part, spare in ((usual, joins), (slow, 0)):  # neither may take the time of the joins
+            measured, left = self._singles(runner, base, part, spare)
             trials, not_run = trials + measured, not_run + left
             if self.plan.search:
                 trials, unjoined = self._joins(runner, base, trials, target)
@@ -119,14 +121,15 @@ class Exam:
             self.timeline.expect("report", _REPORT_SECONDS)
 
     def _singles(
-        self, runner: Runner, base: Trial, recipes: Sequence[Recipe]
+        self, runner: Runner, base: Trial, recipes: Sequence[Recipe], spare: int
     ) -> tuple[list[Trial], list[Recipe]]:
-        """Every proposed recipe once, as far as the budget goes; what did not fit is named."""
+        """Every proposed recipe once, as far as the budget goes with `spare` trials kept for joins; what
+        did not fit is named."""
         trials, not_run = [], []
         for position, recipe in enumerate(recipes):
             self._expect(runner, base.recipe, recipes[position:])  # from what the last one took
             whole = base.recipe.plus(*recipe.methods())
-            if runner.fits(whole):
+            if runner.fits(whole, spare):
                 trials.append(runner.trial(whole, base))
             else:
                 not_run.append(recipe)

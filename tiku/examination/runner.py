@@ -94,11 +94,12 @@ class Runner:
         """Tell the timeline that this will not be measured."""
         self._timeline.drop(self._id(recipe))
 
-    def fits(self, recipe: Recipe) -> bool:
-        """Whether the budget has room for the trial and the confirmation; a finished one always fits."""
+    def fits(self, recipe: Recipe, spare: int = 0) -> bool:
+        """Whether the budget has room for the trial, `spare` more and the confirmation; a finished one
+        always fits."""
         if standing(self._ledger.folder(self._id(recipe)), self._limits()) is not None:
             return True
-        return self._timeline.remaining() > self.expected_seconds() + self.reserve()
+        return self._timeline.remaining() > (1 + spare) * self.expected_seconds() + self.reserve()
 
     def expected_seconds(self) -> float:
         """What a trial is expected to take, from those measured so far."""

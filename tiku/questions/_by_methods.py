@@ -148,7 +148,7 @@ class MethodQuestion(Question):
         return Text(f"No method could be measured here: {told.en}.", f"此处没有方法可测：{told.zh}。")
 
 
-_PRIORITY = {"compile": 4.0, "compress": 3.0, "serve": 2.0, "train": 1.0}
+_PRIORITY = {"compile": 4.0, "serve": 3.0, "compress": 2.0, "train": 1.0}
 _NOTHING_BUILT = Text(
     "Not measured: this release has no method for this question yet. `tiku questions` holds the written "
     "answer.",
