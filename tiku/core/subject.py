@@ -88,6 +88,20 @@ class Session(ABC):
             next_step="generate with a runtime that does, such as torch",
         )
 
+    def crop(self, cache: Any, length: int) -> Any:
+        """Cut a cache of `extend` back to its first `length` tokens; it may be changed in place.
+
+        Who will cut a cache crops it once to its whole length first: some caches must be told, and one
+        that cannot be cut says so then. Raises `CannotMeasure`.
+        """
+        from tiku.core.errors import CannotMeasure
+
+        raise CannotMeasure(
+            "this runtime cannot cut a key/value cache back",
+            got=self.runtime,
+            next_step="decode without a draft, or with a runtime that can, such as torch",
+        )
+
     def close(self) -> None:  # noqa: B027 - most sessions hold nothing that needs freeing
         """Free what the session holds; a closed session is not used again."""
 

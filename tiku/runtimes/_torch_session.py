@@ -193,6 +193,32 @@ class TorchSession(Session):
         joined = np.concatenate(logits, axis=1)
         return (joined[:, -1:] if last_only else joined), cache
 
+    def crop(self, cache: Any, length: int) -> Any:
+        if getattr(self.module, "_is_stateful", False) or not hasattr(cache, "crop"):
+            raise self._no_crop("its state cannot go back")
+        removed = cache.get_seq_length() - length
+        if removed < 0:
+            raise ValueError(f"a cache of {length + removed} tokens cannot be cut to {length}")
+        if not getattr(cache, "is_croppable", True):
+            raise self._no_crop("one of its layers keeps a state instead of keys and values")
+        told = hasattr(cache, "activate_past_recording")
+        if told and removed == 0:
+            cache.activate_past_recording()  # a sliding window must keep what it would have dropped
+        try:
+            if told or removed:
+                cache.crop(-removed)
+        except RuntimeError as error:
+            raise self._no_crop(first_line(error)) from error
+        return cache
+
+    def _no_crop(self, why: str) -> CannotMeasure:
+        return CannotMeasure(
+            f"the cache of this model cannot be cut back: {why}",
+            got=type(self.module).__name__,
+            allowed="models whose every layer keeps keys and values",
+            next_step="decode without a draft",
+        )
+
     def _step(
         self, tokens_BT: NDArray[np.int64], cache: Any, *, last_only: bool
     ) -> tuple[NDArray[np.float32], Any]:

@@ -1,0 +1,21 @@
+"""How a language model's logits become text: plain, speculative, and several requests at once.
+
+Only `Session` is known here: the same code decodes in every runtime that keeps a key/value cache.
+"""
+
+from tiku.decoding.choosing import Chooser, Draft, Greedy, Sampler, Sampling, distribution
+from tiku.decoding.loop import Generated, Request, decode, greedy, sample
+
+__all__ = [
+    "Chooser",
+    "Draft",
+    "Generated",
+    "Greedy",
+    "Request",
+    "Sampler",
+    "Sampling",
+    "decode",
+    "distribution",
+    "greedy",
+    "sample",
+]
