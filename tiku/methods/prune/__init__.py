@@ -1,0 +1,1 @@
+"""Pruning: whole parts are cut out, and what is left is an ordinary, smaller model."""
