@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tiku.core.question import Question
+from tiku.core.question import Evidence, Question
 from tiku.core.text import Text
 from tiku.questions._by_methods import MethodQuestion
+from tiku.questions._regimes import regimes
 
 __all__ = ["QUESTION"]
 
@@ -26,8 +27,14 @@ class Inference(MethodQuestion):
         "time_to_first_token",
         "tokens_per_second",
         "prefill_throughput",
+        "small_pass",
+        "large_pass",
     )
     gains: ClassVar[tuple[str, ...]] = ("throughput", "p50_latency", "time_per_token", "tokens_per_second")
+
+    def caveats(self, evidence: Evidence) -> tuple[Text, ...]:
+        """Also where the answer changes with the tokens per pass."""
+        return (*super().caveats(evidence), *regimes(evidence))
 
 
 QUESTION: Question = Inference()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from tiku.core.result import Result, Trial
 from tiku.core.text import Text
 from tiku.report.labels import Label
-from tiku.report.plots import cost, language, quality, timing, training
+from tiku.report.plots import cost, language, quality, scaling, timing, training
 from tiku.report.plots.figure import Exhibit, Look, Table
 
 __all__ = ["Exhibit", "exhibits"]
@@ -41,6 +41,7 @@ _READERS: dict[str, tuple[tuple[str, Reader], ...]] = {
         ("latency", timing.latency),
         ("throughput_and_energy", cost.throughput),
         ("generation", timing.steps),
+        ("scaling", scaling.passes),
         ("classification_quality", quality.flips),
         ("multiple_choice", quality.flips),
     ),
