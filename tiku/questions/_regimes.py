@@ -34,8 +34,8 @@ def _of_base(details: Mapping[str, Any]) -> tuple[Text, ...]:
         Text(
             "a pass of the base costs as much before its first token as the arithmetic of about "
             f"{tokens:.0f} tokens: with fewer tokens at once (batch × length) reading weights and calling "
-            f"decide, with more arithmetic does; at this machine's measured limits (float32: {limits}) float32 weights "
-            f"have that point at {ridge:.0f} tokens at best",
+            f"decide, with more arithmetic does; at this machine's measured limits (float32: {limits}) "
+            f"float32 weights have that point at {ridge:.0f} tokens at best",
             f"基线的一次前向计算在处理第一个词元之前的开销约等于 {tokens:.0f} 个词元的计算量："
             "一次处理的词元（批量 × 长度）少于此数时由读取权重与调用开销决定，多于此数时由算力决定；"
             f"按本机实测上限（float32：{limits}），float32 权重的理想转折点为 {ridge:.0f} 个词元",
