@@ -103,6 +103,11 @@ class QuantizedLinear(nn.Module):
         stored = unpack(self.weight_packed, self.bits, self.in_features)
         return Codes(self.bits, self.group, stored, self.weight_scale, zero_OG)
 
+    @property
+    def weight(self) -> Tensor:
+        """float32 (O, I), widened anew: for architectures that look at the weight of a linear layer."""
+        return self.codes().weight()
+
     def dequantised(self) -> nn.Linear:
         """The float32 layer that computes the same."""
         layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
@@ -124,7 +129,7 @@ class QuantizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B…, I) to (B…, O), in the dtype of `x`."""
-        flat = x.reshape(-1, self.in_features)
+        flat = x.reshape(-1, self.in_features).contiguous()  # torch's kernels take no strides
         match self.kernel:
             case "int4":
                 y = torch.ops.aten._weight_int4pack_mm_for_cpu(flat.float(), *self._int4())

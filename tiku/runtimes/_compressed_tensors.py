@@ -38,6 +38,7 @@ import numpy
 import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, {auto}
+from transformers.pytorch_utils import Conv1D
 
 
 def _codes(words, bits, count):
@@ -62,15 +63,17 @@ def open_model(folder):
     config = AutoConfig.from_pretrained(folder)
     kinds = list(config.quantization_config["config_groups"].values())
     del config.quantization_config
+    with torch.device("meta"):
+        empty = {auto}.from_config(config)
     for key in [key for key in stored if key.endswith(".weight_packed")]:
         name = key.removesuffix(".weight_packed")
         fields = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
         part = {{f: stored.pop(f"{{name}}.{{f}}") for f in fields if f"{{name}}.{{f}}" in stored}}
         kind = next(k for k in kinds if "Linear" in k["targets"] or name in k["targets"])
-        stored[name + ".weight"] = _weight(part, kind["weights"])
-    with torch.device("meta"):
-        architecture = type({auto}.from_config(config))
-    model = architecture.from_pretrained(None, config=config, state_dict=stored, dtype=torch.float32)
+        weight = _weight(part, kind["weights"])
+        transposed = isinstance(empty.get_submodule(name), Conv1D)
+        stored[name + ".weight"] = weight.T.contiguous() if transposed else weight
+    model = type(empty).from_pretrained(None, config=config, state_dict=stored, dtype=torch.float32)
     return model.eval()
 
 
@@ -136,13 +139,11 @@ def _stored(folder: Path) -> dict[str, Any]:
 
 def _quantization_config(module: Any) -> dict[str, Any]:
     """One group per kind of grid. A single kind is told as all layers but those that were left."""
-    from torch import nn
-
     kinds: dict[tuple[int, int | None, bool], list[str]] = {}
     for name, layer in quantised_layers(module).items():
         group = None if layer.group >= layer.in_features else layer.group
         kinds.setdefault((layer.bits, group, layer.weight_zero_point is None), []).append(name)
-    left = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    left = [name for name, part in module.named_modules() if _features(part)]
     groups = {}
     for number, ((bits, group, symmetric), layers) in enumerate(kinds.items()):
         weights = {
@@ -157,13 +158,22 @@ def _quantization_config(module: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _features(part: Any) -> tuple[int, int] | None:
+    """(inputs, outputs) of a linear layer, also of transformers' `Conv1D`, which stores them that way
+    round; None for other modules."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    if isinstance(part, nn.Linear):
+        return part.in_features, part.out_features
+    return (part.nx, part.nf) if isinstance(part, Conv1D) else None
+
+
 def _placed(stored: Mapping[str, Any], module: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     """(name, linear layer, its grid) of every layer that the config says is stored in few bits."""
-    from torch import nn
-
     ignored = set(stored.get("ignore") or ())
     for name, part in module.named_modules():
-        if not isinstance(part, nn.Linear) or name in ignored:
+        if _features(part) is None or name in ignored:
             continue
         for group in stored["config_groups"].values():
             if "Linear" in group["targets"] or name in group["targets"]:
@@ -197,11 +207,11 @@ def _reader() -> str:
             config: Any = self.quantization_config
             for place, layer, grid in list(_placed(config.stored, model)):
                 parent, _, leaf = place.rpartition(".")
+                inputs, outputs = _features(layer) or (0, 0)
                 with layer.weight.device:
                     empty = QuantizedLinear(
-                        layer.in_features, layer.out_features, bits=grid["num_bits"],
-                        group=grid["group_size"] or layer.in_features, symmetric=grid["symmetric"],
-                        bias=layer.bias is not None,
+                        inputs, outputs, bits=grid["num_bits"], group=grid["group_size"] or inputs,
+                        symmetric=grid["symmetric"], bias=layer.bias is not None,
                     )  # fmt: skip
                 setattr(model.get_submodule(parent), leaf, empty)
 

@@ -1,0 +1,22 @@
+"""Rounding to the nearest code, layer by layer: the methods without calibration data."""
+
+from __future__ import annotations
+
+from tiku.core.method import Context
+from tiku.core.subject import Subject
+from tiku.methods.quantize._grid import GridKind, round_to_nearest
+from tiku.methods.quantize._weight_only import HEAD_KIND, put, report_of, stored_as, working_copy
+
+__all__ = ["rounded"]
+
+
+def rounded(
+    subject: Subject, context: Context, kind: GridKind, method: str, *, quantize_head: bool
+) -> Subject:
+    """A copy whose linear layers hold their nearest codes."""
+    copied, targets = working_copy(subject, quantize_head=quantize_head)
+    report = report_of(targets, kind)
+    for done, layer in enumerate(targets.layers):
+        context.progress(done, len(targets.layers), layer.name)
+        put(copied.module, layer, round_to_nearest(layer.weight(), HEAD_KIND if layer.head else kind))
+    return stored_as(copied, kind, method, report, {"quantize_head": quantize_head})

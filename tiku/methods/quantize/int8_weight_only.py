@@ -1,0 +1,47 @@
+"""Weights in 8 bits, activations in float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tiku.core.config import param
+from tiku.core.method import Context, Method, Stage
+from tiku.core.subject import Subject
+from tiku.core.text import Text
+from tiku.core.verdict import Support
+from tiku.methods.quantize._grid import GridKind
+from tiku.methods.quantize._weight_only import can_quantise
+
+__all__ = ["METHOD", "Int8WeightOnly"]
+
+
+@dataclass(frozen=True)
+class Int8WeightOnly(Method):
+    """Rounds the weights of linear layers to 8 bits, with the scale per output (or group of inputs) that
+    loses the least; no calibration data. A quarter of the float32 size, and less to read per token."""
+
+    name: ClassVar[str] = "int8-weight-only"
+    stage: ClassVar[Stage] = "compress"
+    questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
+    title: ClassVar[Text] = Text("Weight-only int8 quantisation", "仅权重 int8 量化")
+    source: ClassVar[str] = "Jacob et al. 2018 (CVPR); clip search: Lin et al. 2024, AWQ (MLSys), section 3"
+    slot: ClassVar[str | None] = "numerics"
+
+    group: int | None = param(
+        None, "inputs that share a scale; null: one scale per output", choices=(None, 32, 64, 128)
+    )
+    symmetric: bool = param(True, "zero in the middle of the grid; what torch's int8 kernel multiplies")
+    quantize_head: bool = param(False, "also quantise the layer that gives the logits; unties it")
+
+    def supports(self, subject: Subject) -> Support:
+        return can_quantise(subject)
+
+    def apply(self, subject: Subject, context: Context) -> Subject:
+        from tiku.methods.quantize._rounding import rounded
+
+        kind = GridKind(8, self.group, self.symmetric)
+        return rounded(subject, context, kind, self.name, quantize_head=self.quantize_head)
+
+
+METHOD = Int8WeightOnly
