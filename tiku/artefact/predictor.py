@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiku.artefact.batching import plan_batches
+from tiku.artefact.continuing import continuations
 from tiku.artefact.manifest import MODEL, check_files, read_manifest
 from tiku.core import registry
-from tiku.core.errors import ArtefactError, BadInput, DataError, UnknownName
+from tiku.core.errors import ArtefactError, BadInput, UnknownName
 from tiku.core.family import Family
+from tiku.core.generation import Generated, Request
 from tiku.core.runtime import Runtime
 from tiku.core.subject import Serve, Session
 
@@ -86,6 +88,19 @@ class OpenedArtefact:
 
     def generate(self, prompts: Sequence[str], max_tokens: int | Sequence[int] = 64) -> list[str]:
         """Greedy continuations, one per prompt, until the end token or the request's own `max_tokens`."""
+        return [
+            str(self.processor.decode(made.tokens, skip_special_tokens=True))
+            for made in self.complete(prompts, max_tokens)
+        ]
+
+    def complete(
+        self, prompts: Sequence[str], max_tokens: int | Sequence[int] = 64, *, past_end: bool = False
+    ) -> list[Generated]:
+        """What `generate` makes, as tokens, with what they cost; `past_end` goes on after the end token.
+
+        Decoded as `serve` says. Raises `DataError` for an empty prompt, `CannotMeasure` where the runtime
+        cannot decode so.
+        """
         limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else list(max_tokens)
         if len(limits) != len(prompts):
             raise BadInput(
@@ -94,36 +109,18 @@ class OpenedArtefact:
                 allowed="equal counts",
                 next_step="give one number for all, or one per prompt",
             )
-        return [
-            self._continue(encoding, limit)
-            for encoding, limit in zip(self.encode(prompts), limits, strict=True)
+        end = self.processor.eos_token_id
+        stop = frozenset() if past_end or end is None else frozenset({int(end)})
+        encodings = self.encode(prompts)
+        requests = [
+            Request(tuple(encoding["input_ids"]), limit, stop)
+            for encoding, limit in zip(encodings, limits, strict=True)
         ]
+        return continuations(self.session, requests, self.serve)
 
     def close(self) -> None:
         """Close the session."""
         self.session.close()
-
-    def _continue(self, encoding: dict[str, list[int]], limit: int) -> str:
-        import numpy as np
-
-        tokens, end = encoding["input_ids"], self.processor.eos_token_id
-        if not tokens:
-            raise DataError(
-                "an empty prompt gives this model nothing to continue",
-                got="no tokens",
-                allowed="a prompt of one token or more",
-                next_step="write a word, or begin with the model's own start token",
-            )
-        fed, cache = np.asarray([tokens], dtype=np.int64), None
-        made: list[int] = []
-        while len(made) < limit:
-            logits_B1V, cache = self.session.extend(fed, cache, last_only=True)
-            token = int(logits_B1V[0, -1].argmax())
-            if token == end:
-                break
-            made.append(token)
-            fed = np.asarray([[token]], dtype=np.int64)
-        return str(self.processor.decode(made, skip_special_tokens=True))
 
     def _count_cut(self, inputs: Sequence[Any], encodings: list[dict[str, list[int]]]) -> int:
         """Only an input that fills the limit can have been cut; those are tokenised again in full."""

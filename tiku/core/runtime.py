@@ -21,6 +21,7 @@ class Runtime(ABC):
     title: ClassVar[Text]
     extra: ClassVar[str | None] = None  # the optional dependency it needs
     modules: ClassVar[tuple[str, ...]] = ()  # import names that must be there
+    crops: ClassVar[bool] = False  # whether its sessions can cut a key/value cache back
 
     @abstractmethod
     def supports(self, subject: Subject) -> Support:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from tiku.core.generation import Generated
+
 __all__ = ["Numerics", "Predictor", "Serve", "Session", "Subject"]
 
 
@@ -30,13 +32,18 @@ class Numerics:
 class Serve:
     """How requests become batches. `token_budget` caps padded tokens per batch; None: `batch_size`
     alone decides. `sort_by_length` groups requests of like length (outputs keep the input order).
-    `threads` None means every physical core. `max_length` None means the model's own limit."""
+    `threads` None means every physical core. `max_length` None means the model's own limit.
+
+    Language models: `speculation` names what drafts tokens ("prompt-lookup"; None: nothing does), at
+    most `draft_tokens` at a time."""
 
     batch_size: int = 32
     token_budget: int | None = None
     sort_by_length: bool = False
     threads: int | None = None
     max_length: int | None = None
+    speculation: str | None = None
+    draft_tokens: int = 8
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,12 @@ class Predictor(Protocol):
 
     def encode(self, inputs: Sequence[Any]) -> list[dict[str, list[int]]]:
         """One unpadded encoding per input."""
+        ...
+
+    def complete(
+        self, prompts: Sequence[str], max_tokens: int | Sequence[int], *, past_end: bool = False
+    ) -> list[Generated]:
+        """Greedy continuations, decoded as `serve` says; `past_end` goes on after the end token."""
         ...
 
     def close(self) -> None:

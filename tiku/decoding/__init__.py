@@ -3,14 +3,18 @@
 Only `Session` is known here: the same code decodes in every runtime that keeps a key/value cache.
 """
 
+from tiku.core.generation import Generated, Request
 from tiku.decoding.choosing import Chooser, Draft, Greedy, Sampler, Sampling, distribution
-from tiku.decoding.loop import Generated, Request, decode, greedy, sample
+from tiku.decoding.drafting import DraftModel, PromptLookup
+from tiku.decoding.loop import decode, greedy, sample
 
 __all__ = [
     "Chooser",
     "Draft",
+    "DraftModel",
     "Generated",
     "Greedy",
+    "PromptLookup",
     "Request",
     "Sampler",
     "Sampling",

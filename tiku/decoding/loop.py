@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiku.core.errors import DataError
+from tiku.core.generation import Generated, Request
 from tiku.core.subject import Session
 from tiku.decoding.choosing import Chooser, Draft, Greedy, Sampler, Sampling
 from tiku.decoding.track import Track
 
-__all__ = ["Drafter", "Generated", "Request", "check_request", "decode", "greedy", "sample"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A prompt of one token or more, at most `limit` new tokens, and the tokens that end the text."""
-
-    tokens: tuple[int, ...]
-    limit: int
-    stop: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class Generated:
-    """New tokens without the one that ended them (`ended`), and what they cost.
-
-    `forwards` counts forward passes of the model, the prompt's included; of the `proposed` draft tokens
-    `accepted` were right.
-    """
-
-    tokens: tuple[int, ...]
-    ended: bool
-    forwards: int
-    proposed: int = 0
-    accepted: int = 0
+__all__ = ["Drafter", "check_request", "decode", "greedy", "sample"]
 
 
 class Drafter(Protocol):

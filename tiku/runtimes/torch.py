@@ -13,6 +13,7 @@ from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import only_fp32
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY, describe, packable, quantised_layers
+from tiku.runtimes._storage import STORAGE, store
 from tiku.runtimes._torch_session import TorchSession, load_module, standalone_source
 
 __all__ = ["RUNTIME", "Torch"]
@@ -20,11 +21,13 @@ __all__ = ["RUNTIME", "Torch"]
 
 class Torch(Runtime):
     """Saves what `Family.save` writes: for transformers models a plain folder with safetensors, in the
-    format of compressed-tensors where layers are quantised."""
+    format of compressed-tensors where layers are quantised. `runtime_options["storage"]` stores them smaller
+    (see `tiku/runtimes/_storage.py`)."""
 
     name: ClassVar[str] = "torch"
     title: ClassVar[Text] = Text("PyTorch (eager)", "PyTorch（即时执行）")
     modules: ClassVar[tuple[str, ...]] = ("torch",)
+    crops: ClassVar[bool] = True
 
     def supports(self, subject: Subject) -> Support:
         if subject.numerics.scheme.endswith(WEIGHT_ONLY):
@@ -42,6 +45,7 @@ class Torch(Runtime):
         registry.get("models", subject.family).save(subject, folder)
         if quantised_layers(subject.module):
             describe(folder, subject.module)
+        store(folder, subject.runtime_options)
 
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
@@ -54,7 +58,12 @@ class Torch(Runtime):
         return TorchSession(self.name, module, threads=threads, device=device)
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
-        return standalone_source(task, family, packed=numerics.scheme.endswith(WEIGHT_ONLY))
+        return standalone_source(
+            task,
+            family,
+            packed=numerics.scheme.endswith(WEIGHT_ONLY),
+            compressed="lossless" in options.get(STORAGE, {}),
+        )
 
 
 RUNTIME = Torch()

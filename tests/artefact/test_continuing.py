@@ -1,0 +1,84 @@
+"""Artefacts of language models that decode in the way their manifest says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiku.artefact import open_artefact, write
+from tiku.artefact.manifest import MANIFEST, read_manifest
+from tiku.core.errors import ArtefactError
+from tiku.core.recipe import Recipe
+from tiku.core.subject import Serve, Subject
+from tiku.methods.serving.prompt_lookup import PromptLookupMethod
+from tiku.testing import tiny_context, tiny_texts
+
+PROMPTS = ["the film was the film", "good bad good bad good", "not a dull scene and", "warm"]
+
+
+def _opened(subject: Subject, folder: Path) -> Any:
+    write(subject, folder, recipe=Recipe(), examples=tiny_texts(8))
+    return open_artefact(folder, threads=1)
+
+
+@pytest.fixture
+def looked_up(language_model: Subject, tmp_path: Path) -> Any:
+    method = PromptLookupMethod(4)
+    assert method.supports(language_model)
+    return _opened(method.apply(language_model, tiny_context(tmp_path)), tmp_path / "looked-up")
+
+
+def test_prompt_lookup_survives_the_manifest_and_generates_the_same_text(
+    language_model: Subject, looked_up: Any, tmp_path: Path
+) -> None:
+    plain = _opened(language_model, tmp_path / "plain")
+    assert (looked_up.serve.speculation, looked_up.serve.draft_tokens) == ("prompt-lookup", 4)
+    assert looked_up.generate(PROMPTS, 25) == plain.generate(PROMPTS, 25)
+    one_by_one = plain.complete(PROMPTS, 25, past_end=True)
+    drafted = looked_up.complete(PROMPTS, 25, past_end=True)
+    assert [d.tokens for d in drafted] == [o.tokens for o in one_by_one]
+    assert all(len(d.tokens) == 25 for d in drafted)
+    assert [o.forwards for o in one_by_one] == [25] * 4
+    for made in drafted:  # each pass gives the accepted tokens and one more
+        assert made.forwards + made.accepted == 25
+    assert sum(made.accepted for made in drafted) > 0
+
+
+def test_past_end_goes_on_where_generate_stops(language_model: Subject, tmp_path: Path) -> None:
+    model = _opened(language_model, tmp_path / "plain")
+    on = model.complete(PROMPTS, 40, past_end=True)
+    assert all(len(made.tokens) == 40 and not made.ended for made in on)
+    first = on[0].tokens[3]
+    model.processor.eos_token = model.processor.convert_ids_to_tokens(first)
+    stopped = model.complete(PROMPTS[:1], 40)[0]
+    assert stopped.ended and stopped.tokens == on[0].tokens[: on[0].tokens.index(first)]
+
+
+def test_artefacts_from_before_speculation_still_open(language_artefact: Path, tmp_path: Path) -> None:
+    value = json.loads((language_artefact / MANIFEST).read_bytes())
+    old = ("batch_size", "token_budget", "sort_by_length", "threads", "max_length")
+    value["serve"] = {name: value["serve"][name] for name in old}
+    (tmp_path / MANIFEST).write_text(json.dumps(value), encoding="utf-8")
+    assert read_manifest(tmp_path).serve == Serve(**value["serve"])
+
+
+def test_speculation_that_this_version_does_not_know_is_refused(looked_up: Any) -> None:
+    looked_up.serve = replace(looked_up.serve, speculation="crystal-ball")
+    with pytest.raises(ArtefactError, match="no speculation of the name"):
+        looked_up.generate(PROMPTS, 4)
+
+
+def test_prompt_lookup_refuses_what_cannot_go_back(language_model: Subject) -> None:
+    elsewhere = PromptLookupMethod().supports(replace(language_model, runtime="onnxruntime"))
+    assert not elsewhere and "onnxruntime cannot cut" in elsewhere.reason.en
+
+    class Recurrent:
+        _is_stateful = True
+        config = language_model.module.config
+
+    stateful = PromptLookupMethod().supports(replace(language_model, module=Recurrent()))
+    assert not stateful and "running state" in stateful.reason.en
