@@ -36,7 +36,7 @@ class MethodQuestion(Question):
 
     def propose(self, situation: Situation) -> tuple[Proposal, ...]:
         usable = [m for m in self.methods() if not m.tasks or situation.task in m.tasks]
-        runtimes = [c for m in usable if m.slot == "runtime" for c in m.candidates(situation)]
+        runtimes = [c for m in usable if m.slot == "runtime" for c in m.candidates(situation)[:1]]
         proposals = []
         for method in usable:
             for rank, candidate in enumerate(method.candidates(situation)):
