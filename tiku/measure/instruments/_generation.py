@@ -16,7 +16,7 @@ from tiku.core.instrument import Workbench
 from tiku.core.subject import Predictor
 from tiku.measure.clock import Clock, synchronise
 
-__all__ = ["PROMPT_TOKENS", "Generator", "Prompt", "draw_prompts", "prose_of", "whole_prompt"]
+__all__ = ["PROMPT_TOKENS", "Generator", "Prompt", "cut", "draw_prompts", "prose_of", "whole_prompt"]
 
 PROMPT_TOKENS = 128
 _CHARACTERS_PER_TOKEN = 8  # more than any tokenizer needs, so that a cut text holds enough tokens
@@ -55,7 +55,7 @@ def draw_prompts(model: Predictor, text: str, n: int, decode_tokens: int, seed: 
     wanted = PROMPT_TOKENS + decode_tokens
     width = wanted * _CHARACTERS_PER_TOKEN
     starts = rng.integers(0, max(1, len(text) - width), size=n)
-    pieces = [_cut(model, text[start : start + width], wanted) for start in starts]
+    pieces = [cut(model, text[start : start + width], wanted) for start in starts]
     available = min(len(e["input_ids"]) for e in model.encode(pieces))
     prompt_tokens = min(PROMPT_TOKENS, available - decode_tokens)
     if prompt_tokens < 2:
@@ -75,7 +75,7 @@ def whole_prompt(model: Predictor, text: str, context: int, decode_tokens: int) 
     return Prompt(text, available - decoded, decoded)
 
 
-def _cut(model: Predictor, text: str, tokens: int) -> str:
+def cut(model: Predictor, text: str, tokens: int) -> str:
     """The shortest beginning of `text` that holds so many tokens: tokenisation is timed too."""
 
     def held(characters: int) -> int:
