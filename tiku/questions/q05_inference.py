@@ -7,6 +7,7 @@ from typing import ClassVar
 from tiku.core.question import Evidence, Question
 from tiku.core.text import Text
 from tiku.questions._by_methods import MethodQuestion
+from tiku.questions._generating import own_text
 from tiku.questions._regimes import regimes
 
 __all__ = ["QUESTION"]
@@ -26,15 +27,22 @@ class Inference(MethodQuestion):
         "time_per_token",
         "time_to_first_token",
         "tokens_per_second",
+        "generated_tokens_per_second",
         "prefill_throughput",
         "small_pass",
         "large_pass",
     )
-    gains: ClassVar[tuple[str, ...]] = ("throughput", "p50_latency", "time_per_token", "tokens_per_second")
+    gains: ClassVar[tuple[str, ...]] = (
+        "throughput",
+        "p50_latency",
+        "time_per_token",
+        "tokens_per_second",
+        "generated_tokens_per_second",
+    )
 
     def caveats(self, evidence: Evidence) -> tuple[Text, ...]:
-        """Also where the answer changes with the tokens per pass."""
-        return (*super().caveats(evidence), *regimes(evidence))
+        """Also where the answer changes with the tokens per pass, or with who writes the text."""
+        return (*super().caveats(evidence), *regimes(evidence), *own_text(evidence))
 
 
 QUESTION: Question = Inference()

@@ -17,8 +17,8 @@ class Energy(MethodQuestion):
     id = "energy"
     number = 9
     title = Text("How is energy efficiency improved?", "如何提高能效比？")
-    metrics: ClassVar[tuple[str, ...]] = ("energy_per_1000", "energy_per_token")
-    gains: ClassVar[tuple[str, ...]] = ("energy_per_1000", "energy_per_token")
+    metrics: ClassVar[tuple[str, ...]] = ("energy_per_1000", "energy_per_token", "energy_per_generated_token")
+    gains: ClassVar[tuple[str, ...]] = ("energy_per_1000", "energy_per_token", "energy_per_generated_token")
 
 
 QUESTION: Question = Energy()
