@@ -50,8 +50,13 @@ class Torch(Runtime):
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
     ) -> Session:
-        """`options["keep_codes"]`: quantised layers can be saved again, and take twice the memory."""
+        """`options["keep_codes"]`: quantised layers can be saved again, and take twice the memory.
+        `options["fold_qkv"]` ("attention" or "all"): layers that read one input become one product."""
         module = load_module(folder, task)
+        if options.get("fold_qkv"):
+            from tiku.runtimes._folding import fold
+
+            fold(module, mlp=options["fold_qkv"] == "all")
         if not options.get("keep_codes"):
             for layer in quantised_layers(module).values():
                 layer.drop_stored()
