@@ -41,11 +41,11 @@ $(VENV)/.venv:
 
 $(VENV)/.exam: $(VENV)/.venv pyproject.toml constraints.txt
 	$(PIP) $(TORCH)
-	$(PIP) -e ".[onnx,openvino]"
+	$(PIP) -e ".[onnx,openvino,weights]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.exam
-	$(PIP) -e ".[onnx,openvino,test,lint]"
+	$(PIP) -e ".[onnx,openvino,weights,test,lint]"
 	touch $@
 
 clean:

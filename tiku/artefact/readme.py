@@ -106,7 +106,11 @@ def readme_text(manifest: Manifest, recipe: Recipe) -> str:
     """The README's text."""
     runtime = registry.get("runtimes", manifest.runtime)
     source = standalone_source(manifest)
-    packages = ["transformers", *(name for name in runtime.modules if name not in ("onnx", "onnxscript"))]
+    packages = [
+        "transformers",
+        *(["pyarrow"] if "import pyarrow" in (source or "") else []),
+        *(name for name in runtime.modules if name not in ("onnx", "onnxscript")),
+    ]
     return _README.format(
         title=f"{manifest.facts.get('architecture', manifest.family)} ({manifest.runtime})",
         task=manifest.task,

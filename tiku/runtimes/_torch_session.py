@@ -12,6 +12,7 @@ from tiku.core.errors import ArtefactError, CannotMeasure, ModelError
 from tiku.core.subject import Session
 from tiku.runtimes._compressed_tensors import STANDALONE, is_packed, loading_arguments
 from tiku.runtimes._explain import first_line
+from tiku.runtimes._storage import READER, fill, is_compressed, read_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +63,32 @@ def open_model(folder):
 
 """
 
+_COMPRESSED = """\
+import pathlib
+
+import torch
+from transformers import AutoConfig, {auto}
+
+
+def open_model(folder):
+    stored = dict()
+    for path in pathlib.Path(folder).glob("*.safetensors"):
+        stored.update(load_file(path))
+    config = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        architecture = type({auto}.from_config(config))
+    return architecture.from_pretrained(None, config=config, state_dict=stored, dtype=torch.float32).eval()
+
+
+"""
+
+_OWN_COMPRESSED = """\
+def load_model(module, path):
+    module.load_state_dict(load_file(path.with_name("model.lossless.safetensors")), strict=False)
+
+
+"""
+
 _FORWARD = """\
 def forward(model, inputs):
     with torch.inference_mode():
@@ -70,13 +97,15 @@ def forward(model, inputs):
 """
 
 
-def standalone_source(task: str, family: str, *, packed: bool = False) -> str:
+def standalone_source(task: str, family: str, *, packed: bool = False, compressed: bool = False) -> str:
     """Source that opens and runs the folder with torch (and transformers) alone."""
+    reader = READER if compressed else ""
     if packed:
-        return STANDALONE.format(auto=_AUTO_CLASSES[task]) + _FORWARD
+        return STANDALONE.format(auto=_AUTO_CLASSES[task]) + reader + _FORWARD
     if family == "torch-module":
-        return _OWN_FUNCTION + _FORWARD
-    return _TRANSFORMERS.format(auto=_AUTO_CLASSES[task]) + _FORWARD
+        return _OWN_FUNCTION + reader + (_OWN_COMPRESSED if compressed else "") + _FORWARD
+    opening = _COMPRESSED if compressed else _TRANSFORMERS
+    return opening.format(auto=_AUTO_CLASSES[task]) + reader + _FORWARD
 
 
 def resolve_device(device: str) -> str:
@@ -121,7 +150,10 @@ def _from_reference(folder: Path) -> Any:
     note = json.loads((folder / _REFERENCE).read_bytes())
     family = registry.get("models", "torch-module")
     module = family.load(note["reference"], labels=tuple(note["labels"]), cache=folder).module
-    load_model(module, str(folder / "model.safetensors"))
+    if is_compressed(folder):
+        fill(module, read_weights(folder))
+    else:
+        load_model(module, str(folder / "model.safetensors"))
     return module.eval()
 
 
@@ -132,6 +164,8 @@ def _from_transformers(folder: Path, task: str) -> Any:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     given = loading_arguments(folder) if is_packed(folder) else {}
+    if is_compressed(folder):
+        return _from_compressed(folder, task, given)
     module = getattr(transformers, _AUTO_CLASSES[task]).from_pretrained(
         folder,
         dtype=torch.float32,
@@ -140,6 +174,24 @@ def _from_transformers(folder: Path, task: str) -> Any:
         trust_remote_code=False,
         **given,
     )
+    return module.eval()
+
+
+def _from_compressed(folder: Path, task: str, given: Mapping[str, Any]) -> Any:
+    """The same from entropy-coded weights: they are decoded, then taken over without a copy."""
+    import torch
+    import transformers
+
+    config = given.get("config") or transformers.AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    with torch.device("meta"):
+        architecture = type(getattr(transformers, _AUTO_CLASSES[task]).from_config(config))
+    module = architecture.from_pretrained(
+        None, config=config, state_dict=read_weights(folder), dtype=torch.float32
+    )
+    if (folder / "generation_config.json").is_file():
+        module.generation_config = transformers.GenerationConfig.from_pretrained(folder)
     return module.eval()
 
 

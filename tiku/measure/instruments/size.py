@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
-from tiku.core.errors import CannotMeasure
+from tiku.core.errors import CannotMeasure, ModelError
 from tiku.core.instrument import Instrument, Reading, Workbench
 from tiku.core.measured import Measured
 from tiku.core.metric import Metric
 from tiku.core.text import Text
 from tiku.core.verdict import Comparison, Support, judge
+from tiku.weightfiles.lossless import stored_tensors
 
 __all__ = ["INSTRUMENT", "Size", "safetensors_parameters"]
 
 _FLOATING = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
-_LARGEST_HEADER = 100_000_000  # the safetensors format's own limit
 
 
 class Size(Instrument):
@@ -80,23 +79,18 @@ def _count(files: list[Path]) -> dict[str, Measured]:
 
 
 def safetensors_parameters(path: Path) -> int:
-    """Elements of the floating-point tensors, from the header alone; shared tensors are stored once.
+    """Elements of the floating-point tensors, from the header alone; shared tensors are stored once,
+    and coded tensors count as what they decode to.
 
     Raises `CannotMeasure` when the file is cut short or is not safetensors.
     """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(min(length, _LARGEST_HEADER))
     try:
-        header = json.loads(text)
-        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-        return sum(math.prod(t["shape"]) for t in tensors if t["dtype"] in _FLOATING)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        tensors = stored_tensors(path)
+    except ModelError as error:
         raise CannotMeasure(
-            "this is not a safetensors file",
-            got=f"{path.name}: {error}",
-            next_step="build the artefact again",
+            "this is not a safetensors file", got=error.got, next_step="build the artefact again"
         ) from error
+    return sum(math.prod(shape) for dtype, shape in tensors.values() if dtype in _FLOATING)
 
 
 def _exact_ratio(metric: Metric, base: float, value: float) -> Comparison:

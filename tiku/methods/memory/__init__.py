@@ -1,0 +1,1 @@
+"""Fewer bytes on disk and in memory, by how weights are stored and read."""

@@ -1,0 +1,123 @@
+"""How the torch runtime's weight files are stored beside plain float32: halved, or entropy coded.
+
+`runtime_options["storage"]` asks for it: {"half": "bf16", "lossless": "zstd"}, each optional. A folder is
+recognised by its files, so that it opens whatever the options say.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiku.weightfiles.half import halve_file
+from tiku.weightfiles.lossless import SUFFIX, LosslessFile, compress_file
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["READER", "STORAGE", "fill", "is_compressed", "read_weights", "store"]
+
+STORAGE = "storage"
+_PLAIN = ".safetensors"
+
+# Standing before a source that calls them, these read compressed files where plain ones were read.
+READER = """\
+import json
+import pathlib
+import zlib
+
+import numpy
+import torch
+from safetensors import safe_open
+
+
+def _expand(coder, coded, length):
+    if coder == 1:
+        return zlib.decompress(coded)
+    if coder == 2:
+        import pyarrow
+        return pyarrow.decompress(coded, length, codec="zstd", asbytes=True)
+    return coded
+
+
+def _numbers(coded, width, rotated, blocks, count, step):
+    octets, place, blocks = numpy.empty((count, width), numpy.uint8), 0, iter(blocks)
+    for first in range(0, count, step):
+        part = octets[first : first + step]
+        for byte in range(width):
+            coder, length, check = next(blocks)
+            piece, place = coded[place : place + length], place + length
+            assert zlib.crc32(piece) == check, "the weight file is damaged"
+            part[:, byte] = numpy.frombuffer(_expand(coder, piece, len(part)), numpy.uint8)
+    if rotated:
+        words = octets.view("<u%d" % width)
+        octets = ((words >> 1) | (words << (8 * width - 1))).view(numpy.uint8)
+    return torch.from_numpy(octets.reshape(-1))
+
+
+def load_file(path):
+    kinds = dict(BOOL="bool", U8="uint8", I8="int8", F8_E4M3="float8_e4m3fn", F8_E5M2="float8_e5m2",
+                 U16="uint16", I16="int16", F16="float16", BF16="bfloat16", U32="uint32", I32="int32",
+                 F32="float32", U64="uint64", I64="int64", F64="float64", C64="complex64")
+    stored = dict()
+    with safe_open(path, "numpy") as file:
+        table = json.loads(file.metadata()["tiku.lossless"])
+        for name, (dtype, shape, blocks) in table["tensors"].items():
+            kind, coded = getattr(torch, kinds[dtype]), file.get_tensor(name).tobytes()
+            count, rotated = int(numpy.prod(shape)), dtype in ("F16", "BF16", "F32", "F64")
+            octets = _numbers(coded, kind.itemsize, rotated, blocks, count, table["block"])
+            stored[name] = octets.view(kind).reshape(shape) if count else torch.empty(shape, dtype=kind)
+    return stored
+
+
+"""
+
+
+def store(folder: Path, options: Mapping[str, Any]) -> None:
+    """Rewrite the plain weight files of a saved folder as the options ask. Raises `ModelError`."""
+    asked = options.get(STORAGE, {})
+    for path in sorted(folder.glob(f"*{_PLAIN}")):
+        if "half" in asked:
+            scratch = path.with_suffix(".half")
+            halve_file(path, scratch, asked["half"])
+            os.replace(scratch, path)
+        if "lossless" in asked:
+            target = path.with_name(path.name.removesuffix(_PLAIN) + SUFFIX)
+            compress_file(path, target, coder=asked["lossless"], threads=_threads())
+            path.unlink()
+    if "lossless" in asked:
+        (folder / "model.safetensors.index.json").unlink(missing_ok=True)
+
+
+def is_compressed(folder: Path) -> bool:
+    """Whether the folder's weights are entropy coded."""
+    return any(folder.glob(f"*{SUFFIX}"))
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of the folder's compressed files. Raises `ModelError`."""
+    found: dict[str, Tensor] = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        found.update(LosslessFile(path, threads=_threads()).read_all())
+    return found
+
+
+def fill(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put weights into a module that was built before; tensors that share memory are stored once.
+
+    Raises `RuntimeError` where a weight is missing or has no place.
+    """
+    wanted = module.state_dict()
+    unknown = sorted(set(weights) - set(wanted))
+    reached = {wanted[name].data_ptr() for name in weights if name in wanted}
+    lacking = sorted(n for n, t in wanted.items() if n not in weights and t.data_ptr() not in reached)
+    if unknown or lacking:
+        raise RuntimeError(f"weights without a place: {unknown[:4]}; places without weights: {lacking[:4]}")
+    module.load_state_dict(dict(weights), strict=False)
+
+
+def _threads() -> int:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, allowed)

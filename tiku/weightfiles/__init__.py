@@ -1,0 +1,1 @@
+"""Weight files smaller than plain safetensors, inside safetensors: entropy coded, halved, sparse."""
