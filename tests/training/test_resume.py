@@ -27,8 +27,8 @@ from tests.training.test_resume import DATA, OPTIONS
 from tiku.training import train
 folder = Path(sys.argv[1])
 def slow(done, total, note): time.sleep(0.02)
-import tiku.training.loop as loop
-loop._NOTE_SECONDS = 0.0
+import tiku.training.driving as driving
+driving._NOTE_SECONDS = 0.0
 train(tiny_subject(folder / "m"), DATA, DATA, OPTIONS, context(folder, progress=slow), checkpoint_seconds=0.0)
 """
 
@@ -49,7 +49,7 @@ def run(subject: Subject, folder: Path, *, stop_at: float = float("inf")) -> Sub
 
 @pytest.fixture(autouse=True)
 def every_step_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiku.training.loop._NOTE_SECONDS", 0.0)
+    monkeypatch.setattr("tiku.training.driving._NOTE_SECONDS", 0.0)
 
 
 def test_a_run_killed_twice_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 from tiku.core.data import Dataset
-from tiku.core.errors import BadInput, DataError, TikuError
+from tiku.core.errors import DataError
 from tiku.core.hashing import hash_of
 from tiku.core.method import Context
 from tiku.core.subject import Subject
 from tiku.training.checkpoint import Checkpoint
 from tiku.training.curve import chance_loss
+from tiku.training.driving import (
+    CHECKPOINT_SECONDS,
+    chosen_device,
+    drive,
+    hash_of_weights,
+    sealed,
+    thread_count,
+)
 from tiku.training.examples import Examples, encode_examples
 from tiku.training.options import TrainOptions
 from tiku.training.precision import choose_precision
@@ -22,9 +26,7 @@ from tiku.training.run import Run
 
 __all__ = ["train"]
 
-_EVALUATIONS = 4
 _EVALUATION_ITEMS = 1000
-_NOTE_SECONDS = 0.5
 
 
 def train(
@@ -34,7 +36,7 @@ def train(
     options: TrainOptions,
     context: Context,
     *,
-    checkpoint_seconds: float = 60.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Subject:
     """A new subject whose module was trained on `train`; the input subject stays untouched.
 
@@ -51,20 +53,18 @@ def train(
     Raises `DataError` (no examples, no labels, a label without a class), `ModelError`, `OutOfSpace`,
     and `TikuError` when the training diverges.
     """
-    device = _device(context.protocol.device)
+    device = chosen_device(context.protocol.device)
     seed = context.protocol.seed % 2**32
     context.progress(0, 1, "encode")
     examples = _learnable(encode_examples(subject, train, options.max_length), train)
     judged = None if validation is None else _judged(subject, validation, options)
     checkpoint = Checkpoint(context.workdir, _identity(subject, train, options, seed))
-    with _sealed(device, context.protocol.threads):
+    with sealed(device, context.protocol.threads):
         precision = choose_precision(options.precision, device)
         classes = len(subject.labels or train.classes())
         run = Run(subject.module, examples, classes, options, seed, precision=precision, device=device)
-        _resume(run, checkpoint, context)
-        _advance_to_the_end(run, judged, checkpoint, context, checkpoint_seconds)
-        threads = _thread_count()
-    checkpoint.remove()
+        drive(run, judged, checkpoint, context, checkpoint_seconds)
+        threads = thread_count()
     curve = {
         **run.curve.summary(),
         "epochs": run.sampler.epochs,
@@ -78,50 +78,6 @@ def train(
     }
     facts = {**subject.facts, "head": "trained", "learning_curve": curve}
     return replace(subject, module=run.module.cpu().eval(), facts=facts)
-
-
-def _advance_to_the_end(
-    run: Run, judged: Examples | None, checkpoint: Checkpoint, context: Context, every_seconds: float
-) -> None:
-    """Steps, evaluations, progress and checkpoints until the last step is done."""
-    before, cpu_before = (run.curve.seconds[-1] if run.step else 0.0), run.curve.cpu_seconds
-    start, cpu_start = time.monotonic(), time.process_time()
-    saved = noted = start
-    steps = run.sampler.steps
-    due = {round(steps * (i + 1) / _EVALUATIONS) for i in range(_EVALUATIONS)}
-    while run.step < steps:
-        try:
-            run.advance(before + time.monotonic() - start)
-        except TikuError:
-            checkpoint.remove()
-            raise
-        run.curve.cpu_seconds = cpu_before + time.process_time() - cpu_start
-        if judged is not None and run.step in due:
-            run.curve.validation.append({"step": run.step, **run.evaluate(judged)})
-        now = time.monotonic()
-        if now - noted >= _NOTE_SECONDS or run.step == steps:
-            noted = now
-            context.progress(run.step, steps, _note(run))
-        if now - saved >= every_seconds and run.step < steps:
-            checkpoint.save(run.state())
-            saved = time.monotonic()
-
-
-def _note(run: Run) -> str:
-    recent = run.curve.losses[-20:]
-    text = f"loss {sum(recent) / len(recent):.3f}"
-    if run.curve.validation:
-        text += f", validation accuracy {run.curve.validation[-1]['accuracy']:.3f}"
-    return text
-
-
-def _resume(run: Run, checkpoint: Checkpoint, context: Context) -> None:
-    state, reason = checkpoint.load()
-    if reason:
-        context.progress(0, run.sampler.steps, reason)
-    if state is not None:
-        run.restore(state)
-        run.curve.resumed_at.append(run.step)
 
 
 def _learnable(examples: Examples, data: Dataset) -> Examples:
@@ -149,43 +105,4 @@ def _identity(subject: Subject, train: Dataset, options: TrainOptions, seed: int
     """What the outcome depends on, the first weights included."""
     import torch
 
-    weights = hashlib.sha256()
-    for name, tensor in subject.module.state_dict().items():
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return hash_of(options, seed, train.sha256(), weights.hexdigest(), torch.__version__)
-
-
-def _device(wanted: str) -> str:
-    import torch
-
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput(
-            "there is no such device here",
-            got=wanted,
-            allowed="auto, cpu",
-            next_step="leave the device at auto",
-        )
-    return wanted
-
-
-def _thread_count() -> int:
-    import torch
-
-    return torch.get_num_threads()
-
-
-@contextmanager
-def _sealed(device: str, threads: int | None) -> Iterator[None]:
-    """The caller's random state and thread count are as before when the block ends."""
-    import torch
-
-    old = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[torch.device(device)] if device.startswith("cuda") else []):
-        try:
-            torch.set_num_threads(threads or old)
-            yield
-        finally:
-            torch.set_num_threads(old)
+    return hash_of(options, seed, train.sha256(), hash_of_weights(subject.module), torch.__version__)

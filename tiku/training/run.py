@@ -54,8 +54,8 @@ class Run:
         )
         self.curve = Curve()
         self.precision = precision
-        self._examples, self._classes, self._options = examples, classes, options
-        self._seed, self._device = seed, device
+        self.examples, self.classes, self.options = examples, classes, options
+        self._seed, self.device = seed, device
         self._class_weights = self._weigh_classes()
 
     @property
@@ -68,13 +68,13 @@ class Run:
         import torch
 
         step, positions = self.step, self.sampler.batch(self.step)
-        factor = rate_factor(step, self.sampler.steps, self._options)
+        factor = rate_factor(step, self.sampler.steps, self.options)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * factor
         torch.manual_seed(_step_seed(self._seed, step))
-        loss = self._loss_sum(positions)
+        loss = self.loss_sum(positions)
         (loss / self.sampler.examples_per_step).backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters(), self._options.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters(), self.options.clip_norm)
         mean = loss.item() / len(positions)
         if not (math.isfinite(mean) and math.isfinite(norm.item())):
             raise _diverged(step, mean, norm.item(), max(g["peak"] for g in self.optimiser.param_groups))
@@ -89,9 +89,9 @@ class Run:
         loss = correct = 0.0
         self.module.eval()
         with torch.inference_mode():
-            for positions in plan_epoch(examples.lengths, 2 * self._options.batch_tokens, 0, 0):
-                inputs, targets = examples.batch(positions, self._device)
-                logits = self._logits(inputs)
+            for positions in plan_epoch(examples.lengths, 2 * self.options.batch_tokens, 0, 0):
+                inputs, targets = examples.batch(positions, self.device)
+                logits = self.logits(inputs)
                 loss += torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
                 correct += (logits.argmax(1) == targets).sum().item()
         self.module.train()
@@ -113,32 +113,35 @@ class Run:
         self.curve = Curve(**state["curve"])
         self.precision = state["precision"]
 
-    def _loss_sum(self, positions: Any) -> torch.Tensor:
+    def loss_sum(self, positions: Any) -> torch.Tensor:
+        """Loss of a batch, summed over its examples. Another objective overrides it."""
         import torch
 
-        inputs, targets = self._examples.batch(positions, self._device)
+        inputs, targets = self.examples.batch(positions, self.device)
         return torch.nn.functional.cross_entropy(
-            self._logits(inputs), targets, weight=self._class_weights, reduction="sum",
-            label_smoothing=self._options.label_smoothing,
+            self.logits(inputs), targets, weight=self._class_weights, reduction="sum",
+            label_smoothing=self.options.label_smoothing,
         )  # fmt: skip
 
-    def _logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        with self._autocast():
+    def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Scores per class, float32, with the gradient. Raises `ModelError` for another shape."""
+        with self.autocast():
             output = self.module(**inputs)
         logits: torch.Tensor = getattr(output, "logits", output).float()
-        if logits.ndim != 2 or logits.shape[1] != self._classes:
+        if logits.ndim != 2 or logits.shape[1] != self.classes:
             raise ModelError(
                 "the model does not give one score per class",
                 got=f"scores of shape {tuple(logits.shape)}",
-                allowed=f"(examples, {self._classes})",
+                allowed=f"(examples, {self.classes})",
                 next_step="load the model with the labels of this data",
             )
         return logits
 
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Products in the run's number format."""
         import torch
 
-        kind = self._device.partition(":")[0]
+        kind = self.device.partition(":")[0]
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def _parameters(self) -> list[torch.nn.Parameter]:
@@ -148,15 +151,15 @@ class Run:
         """Weight per class so that every class present sums to the same, and all examples to N."""
         import torch
 
-        if self._options.class_weights == "none":
+        if self.options.class_weights == "none":
             return None
-        counts = torch.bincount(torch.from_numpy(self._examples.targets), minlength=self._classes).float()
+        counts = torch.bincount(torch.from_numpy(self.examples.targets), minlength=self.classes).float()
         present = (counts > 0).sum()
         weights = torch.where(counts > 0, counts.sum() / (present * counts.clamp(min=1)), 0.0)
-        return weights.to(self._device)
+        return weights.to(self.device)
 
     def _note(self, positions: Any, loss: float, seconds: float) -> None:
-        lengths = [self._examples.lengths[i] for i in positions]
+        lengths = [self.examples.lengths[i] for i in positions]
         self.curve.losses.append(loss)
         self.curve.seconds.append(seconds)
         self.curve.tokens += sum(lengths)
