@@ -11,7 +11,6 @@ from onnx import numpy_helper
 from tiku.core import registry
 from tiku.core.errors import ArtefactError, ModelError
 from tiku.core.subject import Numerics
-from tiku.testing import tiny_language_model
 
 
 def _build(subject, runtime, folder, **options):
@@ -158,12 +157,6 @@ class TestOpenVino:
         (_build(classifier, "openvino", tmp_path) / "openvino_model.bin").unlink()
         with pytest.raises(ArtefactError, match="cannot open this model"):
             _open("openvino", tmp_path)
-
-
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_language_model_is_refused_because_the_export_has_no_cache(runtime):
-    support = registry.get("runtimes", runtime).supports(tiny_language_model())
-    assert not support and "cache" in support.reason.en and "缓存" in support.reason.zh
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -16,26 +16,23 @@ from tiku.core.family import Family
 from tiku.core.subject import Session, Subject
 from tiku.core.verdict import Support
 from tiku.runtimes._explain import first_line
+from tiku.runtimes._language import keeps_cache
 
-__all__ = ["check_export", "example_inputs", "text_classifier", "traceable_module", "tracing"]
+__all__ = ["check_export", "example_inputs", "exportable", "sharing_copy", "traceable_module", "tracing"]
 
 _CHECKED = (["word"], ["a longer text of other words " * 7, "short", "of three texts"])
 _TOLERANCE = 1e-3  # of the largest logit: sums in another order
 
 
-def text_classifier(subject: Subject, runtime: str) -> Support:
-    """Yes for text classification; no, with the reason, for other tasks."""
+def exportable(subject: Subject, runtime: str) -> Support:
+    """Yes for text classifiers, and for decoders with a key/value cache; no, with the reason, for others."""
     if subject.task == "text-classification":
         return Support.yes()
     if subject.task == "causal-lm":
-        return Support.no(
-            f"tiku's export to {runtime} carries no key/value cache, and a language model without one "
-            "would compute the whole text again for every token",
-            f"tiku 导出到 {runtime} 的计算图不带键值缓存；没有缓存的语言模型每生成一个词元都要把全文重算一遍",
-        )
+        return keeps_cache(subject, runtime)
     return Support.no(
-        f"tiku exports text classifiers to {runtime}, not {subject.task}",
-        f"tiku 只把文本分类模型导出到 {runtime}，不支持 {subject.task}",
+        f"tiku exports text classifiers and language models to {runtime}, not {subject.task}",
+        f"tiku 只把文本分类模型和语言模型导出到 {runtime}，不支持 {subject.task}",
     )
 
 
@@ -94,7 +91,7 @@ def traceable_module(subject: Subject, names: list[str]) -> Any:
     """
     import torch
 
-    network = copy.deepcopy(subject.module).eval()
+    network = sharing_copy(subject.module)
     if hasattr(network, "set_attn_implementation"):
         network.set_attn_implementation("eager")
     for part in network.modules():  # a classifier reads its text once; T5's decoder has a config of its own
@@ -111,6 +108,12 @@ def traceable_module(subject: Subject, names: list[str]) -> Any:
             return getattr(output, "logits", output)
 
     return LogitsOnly().eval()
+
+
+def sharing_copy(module: Any) -> Any:
+    """The module anew in eval mode, over the same weights: its parts can be changed, its weights not."""
+    kept = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in kept}).eval()
 
 
 @contextmanager

@@ -8,26 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from tiku.core.errors import ArtefactError
 from tiku.core.runtime import Runtime
 from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import installed, require
-from tiku.runtimes._explain import first_line
+from tiku.runtimes._compressed_tensors import WEIGHT_ONLY
+from tiku.runtimes._drift import refuse_garbage
+from tiku.runtimes._language import check_decoder, traceable_decoder
+from tiku.runtimes._onnx_graph import Traced, write_graph
 from tiku.runtimes._onnx_int8 import quantize_in_place
-from tiku.runtimes._tracing import check_export, example_inputs, text_classifier, traceable_module, tracing
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from tiku.runtimes._onnx_language import LANGUAGE_FORWARD, OnnxLanguageSession, traced_decoder
+from tiku.runtimes._onnx_packed import multiply_in_int8, packed_products, storable
+from tiku.runtimes._onnx_session import OnnxRuntimeSession, session_settings
+from tiku.runtimes._tracing import (
+    check_export,
+    example_inputs,
+    exportable,
+    sharing_copy,
+    traceable_module,
+    tracing,
+)
 
 __all__ = ["RUNTIME", "OnnxRuntime", "OnnxRuntimeSession", "session_settings"]
 
 _GRAPH = "model.onnx"
-_OPSET = 17
 _SCHEMES = ("fp32", "int8-dynamic")
 
 _STANDALONE = """\
@@ -62,7 +69,8 @@ def forward(model, inputs):
 
 
 class OnnxRuntime(Runtime):
-    """`model.onnx`: inputs int64 (batch, tokens) by the processor's names, output `logits`."""
+    """`model.onnx`: inputs int64 (batch, tokens) by the processor's names, output `logits`. A language model
+    also has its cache as inputs and outputs (see `tiku/runtimes/_language.py`)."""
 
     name: ClassVar[str] = "onnxruntime"
     title: ClassVar[Text] = Text("ONNX Runtime", "ONNX Runtime")
@@ -72,8 +80,10 @@ class OnnxRuntime(Runtime):
     def supports(self, subject: Subject) -> Support:
         if not (there := installed(self, "onnx")):
             return there
-        if not (fits := text_classifier(subject, self.name)):
+        if not (fits := exportable(subject, self.name)):
             return fits
+        if subject.numerics.scheme.endswith(WEIGHT_ONLY):
+            return storable(subject)
         if subject.numerics.scheme in _SCHEMES:
             return Support.yes()
         return Support.no(
@@ -86,111 +96,72 @@ class OnnxRuntime(Runtime):
 
         `torch.export` (dynamo) gave the same results in 9 s where tracing took 1 s.
         """
-        import torch
-
         require(self)
         folder.mkdir(parents=True, exist_ok=True)
-        inputs = example_inputs(subject)
-        axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}}
+        path = folder / _GRAPH
+        language = subject.task == "causal-lm"
         with tracing(subject, self.name):
-            torch.onnx.export(
-                traceable_module(subject, list(inputs)),
-                tuple(inputs.values()),
-                str(folder / _GRAPH),
-                input_names=list(inputs),
-                output_names=["logits"],
-                dynamic_axes=axes,
-                opset_version=_OPSET,
-                dynamo=False,
+            untie = bool(subject.numerics.options.get("quantize_head"))
+            write_graph(
+                _traced_decoder(subject) if language else _traced_classifier(subject), path, untie=untie
             )
-            session = OnnxRuntimeSession(folder / _GRAPH, threads=1, device="cpu", arena=False, fusion=True)
-        check_export(subject, session)
+            session = _session(path, subject.task)
+        (check_decoder if language else check_export)(subject, session)
         session.close()
-        if subject.numerics.scheme == "int8-dynamic":
-            quantize_in_place(folder / _GRAPH, subject.numerics.options)
+        if subject.numerics.scheme == "fp32":
+            return
+        _narrow(path, subject.numerics)
+        if language:
+            session = _session(path, subject.task)
+            refuse_garbage(subject, session)
+            session.close()
 
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
     ) -> Session:
         require(self)
-        return OnnxRuntimeSession(
-            folder / _GRAPH,
-            threads=threads,
-            device=device,
-            arena=options.get("arena", True),
-            fusion=options.get("fusion", True),
-        )
+        return _session(folder / _GRAPH, task, options, threads=threads, device=device)
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
-        return (_STANDALONE if options.get("fusion", True) else _STANDALONE_UNFUSED) + _FORWARD
+        opening = _STANDALONE if options.get("fusion", True) else _STANDALONE_UNFUSED
+        return opening + (LANGUAGE_FORWARD if task == "causal-lm" else _FORWARD)
 
 
-class OnnxRuntimeSession(Session):
-    """Runs `model.onnx` with `threads` threads; `arena` keeps freed buffers for the next run.
-
-    Without `fusion` constants are folded and dead nodes removed, but each operator runs as its own
-    kernel (level "basic" of ONNX Runtime's graph optimisation; fusion needs "extended" or "all").
-    """
-
-    runtime = "onnxruntime"
-
-    def __init__(self, graph: Path, *, threads: int, device: str, arena: bool, fusion: bool) -> None:
-        import onnxruntime
-
-        providers = _providers(device)
-        settings = session_settings(threads=threads, arena=arena, fusion=fusion)
-        try:
-            self._session = onnxruntime.InferenceSession(str(graph), settings, providers=providers)
-        except Exception as error:  # onnxruntime raises classes of its own that share no base
-            raise ArtefactError(
-                "onnxruntime cannot open this graph",
-                got=f"{graph.name}: {first_line(error)}",
-                allowed="the file as tiku wrote it",
-                next_step="build the artefact again",
-            ) from error
-        self._names = [node.name for node in self._session.get_inputs()]
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._session.run(
-            ["logits"], {name: inputs[name] for name in self._names}
-        )[0]
-        return logits
-
-    def close(self) -> None:
-        del self._session
+def _traced_classifier(subject: Subject) -> Traced:
+    inputs = example_inputs(subject)
+    axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}}
+    module = traceable_module(subject, list(inputs))
+    packed_products(module)
+    return Traced(module, tuple(inputs.values()), list(inputs), ["logits"], axes)
 
 
-def session_settings(*, threads: int, arena: bool, fusion: bool) -> Any:
-    """The `onnxruntime.SessionOptions` of a session."""
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.enable_cpu_mem_arena = arena
-    settings.log_severity_level = 4  # what fails is raised
-    if not fusion:
-        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    # without this the worker threads spin on after a run and slow down whatever else is measured
-    settings.add_session_config_entry("session.force_spinning_stop", "1")
-    return settings
+def _traced_decoder(subject: Subject) -> Traced:
+    network = sharing_copy(subject.module)
+    network.set_attn_implementation("eager")
+    packed_products(network)
+    return traced_decoder(traceable_decoder(network))
 
 
-def _providers(device: str) -> list[str]:
-    """Raises `ArtefactError` when the device has no provider here."""
-    import onnxruntime
+def _narrow(path: Path, numerics: Numerics) -> None:
+    """Quantise the graph at `path` as asked for."""
+    if numerics.scheme == "int8-dynamic":
+        quantize_in_place(path, numerics.options)
+    else:
+        multiply_in_int8(path)
 
-    kind = device.partition(":")[0]
-    wanted = "CUDAExecutionProvider" if kind == "cuda" else "CPUExecutionProvider"
-    available = onnxruntime.get_available_providers()
-    if kind not in ("auto", "cpu", "cuda") or wanted not in available:
-        raise ArtefactError(
-            "this onnxruntime has no provider for the device",
-            got=device,
-            allowed=available,
-            next_step="leave the device at auto (the CPU)",
-        )
-    return [wanted]
+
+def _session(
+    path: Path,
+    task: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+) -> OnnxRuntimeSession:
+    kind = OnnxLanguageSession if task == "causal-lm" else OnnxRuntimeSession
+    options = options or {"arena": False}
+    arena, fusion = options.get("arena", True), options.get("fusion", True)
+    return kind(path, threads=threads, device=device, arena=arena, fusion=fusion)
 
 
 RUNTIME = OnnxRuntime()

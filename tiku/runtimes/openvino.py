@@ -15,7 +15,7 @@ from tiku.core.verdict import Support
 from tiku.runtimes._available import installed, require
 from tiku.runtimes._explain import first_line
 from tiku.runtimes._openvino_int8 import compress
-from tiku.runtimes._tracing import check_export, example_inputs, text_classifier, traceable_module, tracing
+from tiku.runtimes._tracing import check_export, example_inputs, exportable, traceable_module, tracing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +53,12 @@ class OpenVino(Runtime):
         int8 = subject.numerics.scheme == "int8-dynamic"
         if not (there := installed(self, *(["nncf"] if int8 else []))):
             return there
-        if not (fits := text_classifier(subject, self.name)):
+        if subject.task == "causal-lm":
+            return Support.no(
+                "tiku does not convert language models to openvino yet",
+                "tiku 尚不能将语言模型转换为 openvino",
+            )
+        if not (fits := exportable(subject, self.name)):
             return fits
         if int8:
             return _int8_as_asked(subject.numerics)

@@ -25,7 +25,7 @@ class OnnxRuntimeMethod(Method):
     title: ClassVar[Text] = Text("ONNX Runtime", "ONNX Runtime")
     source: ClassVar[str] = "ONNX Runtime documentation, Graph Optimizations in ONNX Runtime"
     extra: ClassVar[str | None] = "onnx"
-    tasks: ClassVar[frozenset[str]] = frozenset({"text-classification"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"text-classification", "causal-lm"})
     slot: ClassVar[str | None] = "runtime"
 
     arena: bool = param(True, "keep freed buffers for the next run: faster, more resident memory")
