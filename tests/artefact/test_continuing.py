@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from tiku.artefact import open_artefact, write
+from tests.measure.language.models import mistral
+from tiku.artefact import open_artefact, predict, write
 from tiku.artefact.manifest import MANIFEST, read_manifest
-from tiku.core.errors import ArtefactError
+from tiku.core.errors import ArtefactError, RecipeError
 from tiku.core.recipe import Recipe
 from tiku.core.subject import Serve, Subject
+from tiku.examination.plan import Plan
+from tiku.methods.serving.continuous_batching import ContinuousBatching
 from tiku.methods.serving.prompt_lookup import PromptLookupMethod
 from tiku.testing import tiny_context, tiny_texts
 
@@ -48,6 +51,26 @@ def test_prompt_lookup_survives_the_manifest_and_generates_the_same_text(
     assert sum(made.accepted for made in drafted) > 0
 
 
+def test_continuous_batching_survives_the_manifest_and_generates_the_same_text(
+    language_model: Subject, tmp_path: Path
+) -> None:
+    method = ContinuousBatching(3)
+    assert method.supports(language_model)
+    together = _opened(method.apply(language_model, tiny_context(tmp_path)), tmp_path / "together")
+    plain = _opened(language_model, tmp_path / "plain")
+    assert together.serve.slots == 3
+    limits = [25, 3, 12, 0]
+    assert together.generate(PROMPTS, limits) == plain.generate(PROMPTS, limits)
+    assert together.complete(PROMPTS, 25, past_end=True) == plain.complete(PROMPTS, 25, past_end=True)
+    assert together.cache_report["most_used"] > 0 and plain.cache_report == {}
+    assert [p.text for p in predict(tmp_path / "together", PROMPTS, threads=1)] == plain.generate(PROMPTS)
+
+
+def test_two_ways_of_decoding_exclude_each_other() -> None:
+    with pytest.raises(RecipeError, match="exclude each other"):
+        Recipe.of(ContinuousBatching(), PromptLookupMethod())
+
+
 def test_past_end_goes_on_where_generate_stops(language_model: Subject, tmp_path: Path) -> None:
     model = _opened(language_model, tmp_path / "plain")
     on = model.complete(PROMPTS, 40, past_end=True)
@@ -70,6 +93,22 @@ def test_speculation_that_this_version_does_not_know_is_refused(looked_up: Any) 
     looked_up.serve = replace(looked_up.serve, speculation="crystal-ball")
     with pytest.raises(ArtefactError, match="no speculation of the name"):
         looked_up.generate(PROMPTS, 4)
+
+
+def test_continuous_batching_refuses_what_cannot_share_a_batch(language_model: Subject) -> None:
+    elsewhere = ContinuousBatching().supports(replace(language_model, runtime="openvino"))
+    assert not elsewhere and "openvino cannot" in elsewhere.reason.en
+    sliding = ContinuousBatching().supports(replace(language_model, module=mistral(window=8)))
+    assert not sliding and "sliding_attention" in sliding.reason.en and "sliding" in sliding.reason.zh
+
+
+def test_exam_that_decides_on_generated_text_measures_it_of_every_recipe() -> None:
+    def plan(**more: Any) -> Plan:
+        return Plan("model", ("data",), Path("out"), **more)
+
+    assert not plan().protocol().own_text
+    assert plan(maximize="generated_tokens_per_second").protocol().own_text
+    assert plan(require=("energy_per_generated_token <= 2 J",)).protocol().own_text
 
 
 def test_prompt_lookup_refuses_what_cannot_go_back(language_model: Subject) -> None:

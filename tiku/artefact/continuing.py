@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiku.core.errors import ArtefactError
 from tiku.core.generation import Generated, Request
@@ -17,12 +17,19 @@ __all__ = ["SPECULATION", "continuations"]
 SPECULATION = ("prompt-lookup",)
 
 
-def continuations(session: Session, requests: Sequence[Request], serve: Serve) -> list[Generated]:
-    """Greedy, in the order of the requests. Raises `DataError`, `CannotMeasure`, `ArtefactError`."""
-    from tiku.decoding import greedy
+def continuations(
+    session: Session, requests: Sequence[Request], serve: Serve
+) -> tuple[list[Generated], dict[str, Any]]:
+    """Greedy, in the order of the requests, and the shared cache's report where there is one.
+
+    Raises `DataError`, `CannotMeasure`, `ArtefactError`.
+    """
+    from tiku.decoding import decode_together, greedy
 
     drafter = _drafter(serve)
-    return [greedy(session, request, drafter) for request in requests]
+    if serve.slots > 1 and drafter is None:
+        return decode_together(session, requests, serve.slots)
+    return [greedy(session, request, drafter) for request in requests], {}
 
 
 def _drafter(serve: Serve) -> Drafter | None:

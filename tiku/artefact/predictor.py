@@ -5,7 +5,7 @@ Shape letters: N inputs, C classes, B batch, T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class OpenedArtefact:
     """Implements `tiku.core.subject.Predictor`.
 
     `truncated` counts the inputs that were longer than the limit and were cut, over all calls.
+    `cache_report` tells of the last `complete` that answered several requests at once.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class OpenedArtefact:
         self.session = session
         self.processor = processor
         self.truncated = 0
+        self.cache_report: Mapping[str, Any] = {}
         self._family = family
 
     def encode(self, inputs: Sequence[Any]) -> list[dict[str, list[int]]]:
@@ -116,7 +118,8 @@ class OpenedArtefact:
             Request(tuple(encoding["input_ids"]), limit, stop)
             for encoding, limit in zip(encodings, limits, strict=True)
         ]
-        return continuations(self.session, requests, self.serve)
+        made, self.cache_report = continuations(self.session, requests, self.serve)
+        return made
 
     def close(self) -> None:
         """Close the session."""

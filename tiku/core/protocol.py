@@ -21,6 +21,7 @@ class Protocol:
     relative deviation of the A/A control above which timing is too noisy. `text_tokens` caps the
     tokens a perplexity is computed on; its windows hold `context` tokens and advance by `stride`.
     `choice_items` and `shots` (worked examples before each question) rule multiple choice.
+    `own_text`: language models that decode token by token are timed on their own text as well.
     """
 
     seed: int = 0
@@ -39,6 +40,7 @@ class Protocol:
     choice_items: int = 200
     shots: int = 0
     decode_tokens: int = 32
+    own_text: bool = False
 
 
 _PRESETS: dict[Budget, Protocol] = {

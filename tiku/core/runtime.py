@@ -22,6 +22,7 @@ class Runtime(ABC):
     extra: ClassVar[str | None] = None  # the optional dependency it needs
     modules: ClassVar[tuple[str, ...]] = ()  # import names that must be there
     crops: ClassVar[bool] = False  # whether its sessions can cut a key/value cache back
+    batches: ClassVar[bool] = False  # whether they decode requests of different lengths at once
 
     @abstractmethod
     def supports(self, subject: Subject) -> Support:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tiku.core.generation import Generated
 
-__all__ = ["Numerics", "Predictor", "Serve", "Session", "Subject"]
+__all__ = ["Numerics", "Predictor", "Rows", "Serve", "Session", "Subject"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Serve:
     `threads` None means every physical core. `max_length` None means the model's own limit.
 
     Language models: `speculation` names what drafts tokens ("prompt-lookup"; None: nothing does), at
-    most `draft_tokens` at a time."""
+    most `draft_tokens` at a time. `slots` requests are decoded at once."""
 
     batch_size: int = 32
     token_budget: int | None = None
@@ -44,6 +44,7 @@ class Serve:
     max_length: int | None = None
     speculation: str | None = None
     draft_tokens: int = 8
+    slots: int = 1
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,49 @@ class Session(ABC):
             next_step="decode without a draft, or with a runtime that can, such as torch",
         )
 
+    def rows(self, longest: Sequence[int], *, cache_format: str = "fp32") -> Rows:
+        """Causal language models: room for rows of at most these many tokens, extended together.
+
+        Raises `CannotMeasure` where the runtime or the model cannot.
+        """
+        from tiku.core.errors import CannotMeasure
+
+        raise CannotMeasure(
+            "this runtime cannot answer requests of different lengths at once",
+            got=self.runtime,
+            next_step="answer one request at a time, or use a runtime that can, such as torch",
+        )
+
     def close(self) -> None:  # noqa: B027 - most sessions hold nothing that needs freeing
         """Free what the session holds; a closed session is not used again."""
 
 
+class Rows(ABC):
+    """Sequences of different lengths in one session, that enter and leave while others go on.
+
+    Shape letters: R rows, V vocabulary.
+    """
+
+    @abstractmethod
+    def enter(self, tokens: Sequence[int]) -> tuple[int, NDArray[np.float32]]:
+        """A new row's number, and logits_V after its tokens (one or more)."""
+
+    @abstractmethod
+    def step(self, tokens: Mapping[int, int]) -> NDArray[np.float32]:
+        """Feed one token to each of these rows; logits_RV in their order."""
+
+    @abstractmethod
+    def leave(self, row: int) -> None:
+        """Free what the row holds; its number is not used again."""
+
+    @abstractmethod
+    def report(self) -> dict[str, Any]:
+        """JSON values: how full the cache was, and how much of it was wasted."""
+
+
 class Predictor(Protocol):
     """An opened artefact: encodes, batches as its `Serve` says, runs, restores the order. `processor`
-    is what its family encodes with."""
+    is what its family encodes with; `cache_report` tells of the last `complete` of several at once."""
 
     folder: Path
     task: str
@@ -124,6 +161,7 @@ class Predictor(Protocol):
     serve: Serve
     session: Session
     processor: Any
+    cache_report: Mapping[str, Any]
 
     def predict(self, inputs: Sequence[Any]) -> NDArray[np.float32]:
         """logits_NC for classification."""

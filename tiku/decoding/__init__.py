@@ -4,6 +4,7 @@ Only `Session` is known here: the same code decodes in every runtime that keeps 
 """
 
 from tiku.core.generation import Generated, Request
+from tiku.decoding.batching import decode_together
 from tiku.decoding.choosing import Chooser, Draft, Greedy, Sampler, Sampling, distribution
 from tiku.decoding.drafting import DraftModel, PromptLookup
 from tiku.decoding.loop import decode, greedy, sample
@@ -19,6 +20,7 @@ __all__ = [
     "Sampler",
     "Sampling",
     "decode",
+    "decode_together",
     "distribution",
     "greedy",
     "sample",

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tiku.core.errors import DataError
 from tiku.core.generation import Generated, Request
 from tiku.core.subject import Session
 from tiku.decoding.choosing import Chooser, Draft, Greedy, Sampler, Sampling
+from tiku.decoding.text import Text, check_request
 from tiku.decoding.track import Track
 
-__all__ = ["Drafter", "check_request", "decode", "greedy", "sample"]
+__all__ = ["Drafter", "decode", "greedy", "sample"]
 
 
 class Drafter(Protocol):
@@ -49,57 +46,25 @@ def decode(session: Session, request: Request, chooser: Chooser, drafter: Drafte
     if request.limit < 1:
         return Generated((), False, 0)
     run = _Run(Track(session, rewinds=drafter is not None), request, chooser)
-    run.take(run.track.feed(request.tokens, last_only=True), Draft())
-    while not run.done:
+    text = run.text
+    text.take(run.track.feed(request.tokens, last_only=True))
+    while not text.done:
         # the last token of the limit is never fed, so a draft has room for all before it
-        room = request.limit - len(run.made) - 1
-        draft = drafter.propose((*request.tokens, *run.made), room) if drafter and room else Draft()
+        room = request.limit - len(text.made) - 1
+        draft = drafter.propose((*request.tokens, *text.made), room) if drafter and room else Draft()
         run.advance(draft)
-    return run.result()
-
-
-def check_request(request: Request) -> None:
-    """Raises `DataError` for a prompt without tokens."""
-    if not request.tokens:
-        raise DataError(
-            "an empty prompt gives this model nothing to continue",
-            got="no tokens",
-            allowed="a prompt of one token or more",
-            next_step="write a word, or begin with the model's own start token",
-        )
+    return text.result()
 
 
 class _Run:
     def __init__(self, track: Track, request: Request, chooser: Chooser) -> None:
         self.track = track
-        self.made: list[int] = []
-        self.done = False
-        self._request = request
-        self._chooser = chooser
-        self._ended = False
-        self._forwards = self._proposed = self._accepted = 0
+        self.text = Text(request, chooser)
 
     def advance(self, draft: Draft) -> None:
         """Feed the last token and the draft, keep what stands."""
-        logits_SV = self.track.feed([self.made[-1], *draft.tokens])
-        self._proposed += len(draft.tokens)
+        logits_SV = self.track.feed([self.text.made[-1], *draft.tokens])
         before = self.track.length - len(draft.tokens)
-        kept = self.take(logits_SV, draft)
-        self._accepted += kept
-        if draft.tokens and not self.done:
+        kept = self.text.take(logits_SV, draft)
+        if draft.tokens and not self.text.done:
             self.track.rewind(before + kept)
-
-    def take(self, logits_SV: NDArray[np.float32], draft: Draft) -> int:
-        """Add the chosen tokens up to a stop token or the limit; how many of the draft stood."""
-        self._forwards += 1
-        chosen = self._chooser.choose(logits_SV, draft)
-        for token in chosen:
-            if token in self._request.stop:
-                self.done = self._ended = True
-                break
-            self.made.append(token)
-            self.done = len(self.made) >= self._request.limit
-        return len(chosen) - 1
-
-    def result(self) -> Generated:
-        return Generated(tuple(self.made), self._ended, self._forwards, self._proposed, self._accepted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +19,8 @@ __all__ = ["Plan", "Target", "stated_objective", "target_for"]
 
 _DEVICES = ("auto", "cpu", "cuda")
 _MINUTES: dict[Budget, float] = {"quick": 5.0, "standard": 14.0, "thorough": 60.0}
+# metrics that cost every recipe time, and are measured of all only when the exam decides on them
+_ON_OWN_TEXT = ("generated_tokens_per_second", "energy_per_generated_token")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class Plan:
 
     def protocol(self) -> Protocol:
         """The measuring protocol of the budget."""
-        return protocol_for(self.budget, seed=self.seed, threads=self.threads, device=self.device)
+        made = protocol_for(self.budget, seed=self.seed, threads=self.threads, device=self.device)
+        decided = " ".join((*self.require, self.minimize or "", self.maximize or ""))
+        return replace(made, own_text=any(name in decided for name in _ON_OWN_TEXT))
 
     def inputs(self) -> dict[str, Any]:
         """The plain values from which every process loads the same model and data."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiku.core.errors import ArtefactError, CannotMeasure, ModelError
-from tiku.core.subject import Session
+from tiku.core.subject import Rows, Session
 from tiku.runtimes._compressed_tensors import STANDALONE, is_packed, loading_arguments
+from tiku.runtimes._cropping import crop_cache
 from tiku.runtimes._explain import first_line
 from tiku.runtimes._storage import READER, fill, is_compressed, read_weights
 
@@ -246,30 +247,20 @@ class TorchSession(Session):
         return (joined[:, -1:] if last_only else joined), cache
 
     def crop(self, cache: Any, length: int) -> Any:
-        if getattr(self.module, "_is_stateful", False) or not hasattr(cache, "crop"):
-            raise self._no_crop("its state cannot go back")
-        removed = cache.get_seq_length() - length
-        if removed < 0:
-            raise ValueError(f"a cache of {length + removed} tokens cannot be cut to {length}")
-        if not getattr(cache, "is_croppable", True):
-            raise self._no_crop("one of its layers keeps a state instead of keys and values")
-        told = hasattr(cache, "activate_past_recording")
-        if told and removed == 0:
-            cache.activate_past_recording()  # a sliding window must keep what it would have dropped
-        try:
-            if told or removed:
-                cache.crop(-removed)
-        except RuntimeError as error:
-            raise self._no_crop(first_line(error)) from error
-        return cache
+        return crop_cache(self.module, cache, length)
 
-    def _no_crop(self, why: str) -> CannotMeasure:
-        return CannotMeasure(
-            f"the cache of this model cannot be cut back: {why}",
-            got=type(self.module).__name__,
-            allowed="models whose every layer keeps keys and values",
-            next_step="decode without a draft",
-        )
+    def rows(self, longest: Sequence[int], *, cache_format: str = "fp32") -> Rows:
+        from tiku.runtimes._torch_rows import TorchRows
+
+        return TorchRows(self.module, self._forward_rows, self.device, longest, cache_format)
+
+    def _forward_rows(self, inputs: Mapping[str, Any]) -> NDArray[np.float32]:
+        import torch
+
+        self._set_threads()
+        keep = {self._last_only: 1} if self._last_only else {}
+        with torch.inference_mode():
+            return self._to_numpy(self._call(**inputs, use_cache=True, **keep))[:, -1]
 
     def _step(
         self, tokens_BT: NDArray[np.int64], cache: Any, *, last_only: bool

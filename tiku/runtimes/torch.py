@@ -28,6 +28,7 @@ class Torch(Runtime):
     title: ClassVar[Text] = Text("PyTorch (eager)", "PyTorch（即时执行）")
     modules: ClassVar[tuple[str, ...]] = ("torch",)
     crops: ClassVar[bool] = True
+    batches: ClassVar[bool] = True
 
     def supports(self, subject: Subject) -> Support:
         if subject.numerics.scheme.endswith(WEIGHT_ONLY):

@@ -15,8 +15,9 @@ from tiku.measure.instruments._generation import cut, draw_prompts, prose_of
 
 __all__ = ["Completer", "Round", "agreement", "costs", "draw_rounds"]
 
-_SHARES = (1.0, 0.75, 0.5, 0.25)  # requests of one round end at different times, as users' do
-_LONGEST = 64  # new tokens
+_SHARES = (1.0, 1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25)  # requests end at different times, as users' do
+_SHORTEST, _LONGEST = 4, 64  # new tokens of the longest request
+_PROMPT_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class Round:
 def draw_rounds(bench: Workbench, count: int) -> list[Round]:
     """`count` rounds with other prompts in each. Raises `CannotMeasure` where there is too little text."""
     plan, model = bench.protocol, bench.candidate
-    longest = min(_LONGEST, max(len(_SHARES), 2 * plan.decode_tokens))
+    longest = min(_LONGEST, max(_SHORTEST, plan.decode_tokens))
     limits = tuple(max(1, round(share * longest)) for share in _SHARES)
     drawn = draw_prompts(model, prose_of(bench), count * len(limits), longest, plan.seed)
-    texts = [cut(model, prompt.text, prompt.prompt_tokens) for prompt in drawn]
+    texts = [cut(model, prompt.text, min(_PROMPT_TOKENS, prompt.prompt_tokens)) for prompt in drawn]
     return [Round(tuple(texts[at : at + len(limits)]), limits) for at in range(0, len(texts), len(limits))]
 
 

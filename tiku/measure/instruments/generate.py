@@ -8,6 +8,7 @@ import numpy as np
 
 from tiku.core.instrument import Instrument, Reading, Workbench
 from tiku.core.metric import Metric
+from tiku.core.subject import Serve
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.measure.clock import PairedTimes, Schedule, time_pairs
@@ -19,7 +20,7 @@ from tiku.measure.instruments._requests import LANGUAGE_TASK
 __all__ = ["INSTRUMENT", "Generate"]
 
 _TASKS = frozenset({LANGUAGE_TASK})
-_ROUNDS = 4  # every second one is also the control
+_ROUNDS = 3  # the first turn has the control
 
 _RATE = Metric(
     "generated_tokens_per_second", "1/s", "higher",
@@ -32,8 +33,9 @@ _ENERGY = Metric(
 
 
 class Generate(Instrument):
-    """Rounds of four requests, greedy, through the artefact's own `generate`: prompts from the data,
-    64, 48, 32 and 16 new tokens (fewer in quick budgets), prompts included in the time.
+    """Rounds of eight requests, greedy, through the artefact's own `generate`: prompts of up to 64 tokens
+    from the data, from `decode_tokens` (64 at most) down to a quarter of it new tokens each; the prompts
+    are in the time.
 
     Unlike `generation`, which feeds a given text so that every model does equal work step by step, the
     model reads its own text here, so that drafts and batches show. Outputs are compared with the base's.
@@ -44,10 +46,15 @@ class Generate(Instrument):
     cost_rank = 45
 
     def supports(self, bench: Workbench) -> Support:
-        """Language models."""
+        """Language models that decode in a way of their own, and every one where the protocol asks."""
         if bench.candidate.task != LANGUAGE_TASK:
             return Support.no("only language models generate", "只有语言模型会生成文本")
-        return Support.yes()
+        if bench.protocol.own_text or not _plain(bench.candidate.serve):
+            return Support.yes()
+        return Support.no(
+            "token by token, as this recipe decodes, is timed by the instrument generation",
+            "该方案逐词元解码，由 generation 测量计时",
+        )
 
     def measure(self, bench: Workbench) -> Reading:
         """Generate. Raises `TooNoisy`, and `CannotMeasure` for a runtime that cannot decode so."""
@@ -56,7 +63,7 @@ class Generate(Instrument):
         ours = _warm(Completer(bench.candidate, rounds))
         theirs = None if bench.base is None else _warm(Completer(bench.base, rounds))
         source, warnings = source_for(bench.candidate)
-        schedule = Schedule(_ROUNDS, plan.seed, plan.max_aa, control_every=2)
+        schedule = Schedule(_ROUNDS, plan.seed, plan.max_aa, control_every=_ROUNDS)
         times = time_pairs(ours, theirs, schedule, gauge=source, progress=bench.progress)
         tokens = rounds[0].tokens
         energy = Reading({})
@@ -74,9 +81,13 @@ class Generate(Instrument):
         )
 
 
+def _plain(serve: Serve) -> bool:
+    return serve.speculation is None and serve.slots == 1
+
+
 def _warm(run: Completer) -> Completer:
-    """The first round once, before the clock: it meets every shape that will be timed."""
-    run(0)
+    """A token for each prompt of the first round, before the clock."""
+    run.model.complete(run.rounds[0].prompts, 1, past_end=True)
     return run
 
 
@@ -100,6 +111,7 @@ def _details(ours: Completer, theirs: Completer | None, times: PairedTimes) -> d
         "seconds": times.candidate_s.tolist(),
         "base_seconds": None if times.base_s is None else times.base_s.tolist(),
         "aa_deviation": times.aa,
+        "cache": dict(ours.model.cache_report),
         **costs(made),
     }
     if theirs is None:

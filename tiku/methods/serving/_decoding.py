@@ -6,7 +6,7 @@ from tiku.core import registry
 from tiku.core.subject import Subject
 from tiku.core.verdict import Support
 
-__all__ = ["rewinds"]
+__all__ = ["rewinds", "shares_batches"]
 
 
 def rewinds(subject: Subject) -> Support:
@@ -21,5 +21,22 @@ def rewinds(subject: Subject) -> Support:
         return Support.no(
             "this architecture keeps a running state that cannot go back after a wrong draft",
             "该架构以递推状态代替键值缓存，草稿被拒绝后无法回退",
+        )
+    return Support.yes()
+
+
+def shares_batches(subject: Subject) -> Support:
+    """Requests of different lengths can go through the model together."""
+    if not registry.get("runtimes", subject.runtime).batches:
+        return Support.no(
+            f"{subject.runtime} cannot decode requests of different lengths at once",
+            f"{subject.runtime} 无法同时解码长度不同的请求",
+        )
+    from tiku.runtimes._torch_rows import refusal
+
+    if (why := refusal(subject.module)) is not None:
+        return Support.no(
+            f"requests of different lengths cannot share a batch: {why}",
+            f"长度不同的请求无法共用一个批次：{why}",
         )
     return Support.yes()
