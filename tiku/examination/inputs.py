@@ -16,7 +16,7 @@ from tiku.core.subject import Subject
 from tiku.data.archives import cache_folder
 from tiku.examination.timeline import Timeline
 
-__all__ = ["Inputs", "load_inputs", "remark_on"]
+__all__ = ["Inputs", "load_inputs", "model_path", "remark_on"]
 
 _EXAMPLES = 16  # inputs kept in an artefact for its own check
 _EXAMPLE_CHARACTERS = 500
@@ -64,7 +64,7 @@ def load_inputs(values: Mapping[str, Any], progress: Progress = silent) -> Input
         progress=progress,
     )
     splits = tuple(data.split(one, seed=values["seed"]) for one in loaded)
-    source = _model_path(values["model"], progress)
+    source = model_path(values["model"], progress)
     family = models.resolve(source, values["task"] or _task_of(splits))
     _check_fit(family, splits)
     return Inputs(source, family, splits)
@@ -77,7 +77,8 @@ def remark_on(inputs: Inputs, timeline: Timeline) -> None:
             timeline.remark(text)
 
 
-def _model_path(spec: str, progress: Progress) -> str:
+def model_path(spec: str, progress: Progress = silent) -> str:
+    """Where a model lies; a sample is fetched on first use. Raises `UnknownName`, `ModelError`."""
     if not spec.startswith("sample:"):
         return spec
     sample = registry.get("samples", spec.removeprefix("sample:"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Any
@@ -26,7 +27,7 @@ from tiku.measure.machine import (
 )
 from tiku.version import __version__
 
-__all__ = ["Checkup", "Extra", "doctor", "extras"]
+__all__ = ["Checkup", "Extra", "aligned", "doctor", "extras"]
 
 _QUIET = 0.10  # the protocol's limit for an A/A control
 _STEADY = 0.5  # a wider interquartile range says that other work takes the cores
@@ -79,10 +80,7 @@ class Checkup:
 
     def lines(self, language: Language) -> list[str]:
         """What people read."""
-        rows = [(title[language], value) for title, value in self._rows(language)]
-        width = max(_columns(name) for name, _ in rows)
-        shown = [f"{name}{' ' * (width - _columns(name))}  {value}" for name, value in rows]
-        return [*shown, "", *_extra_lines(self.extras, language)]
+        return [*aligned(self._rows(language), language), "", *_extra_lines(self.extras, language)]
 
     def _rows(self, language: Language) -> list[tuple[Text, str]]:
         free = Text("free", "可用")[language]
@@ -176,6 +174,13 @@ def _extra_lines(found: tuple[Extra, ...], language: Language) -> list[str]:
 
 def _size(count: int) -> str:
     return format_quantity(count, "byte")
+
+
+def aligned(rows: Sequence[tuple[Text, str]], language: Language) -> list[str]:
+    """One line per row, the values under each other."""
+    named = [(title[language], value) for title, value in rows]
+    width = max(_columns(name) for name, _ in named)
+    return [f"{name}{' ' * (width - _columns(name))}  {value}" for name, value in named]
 
 
 def _columns(text: str) -> int:
