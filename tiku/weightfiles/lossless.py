@@ -7,8 +7,6 @@ blocks end to end; the text field `tiku.lossless` lists type, shape and blocks (
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import shutil
@@ -19,11 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from tiku.core.errors import MissingExtra, ModelError
 from tiku.weightfiles._blocks import BLOCK, ZLIB, ZSTD, encode, expand, join, split, zstd_installed
 from tiku.weightfiles._header import ITEM_BYTES, Entry, Header, as_tensor, damaged, read_header, written
+from tiku.weightfiles._sealed import is_sealed, sealed, unsealed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +34,7 @@ __all__ = ["CODERS", "SUFFIX", "LosslessFile", "compress_file", "stored_tensors"
 CODERS = {"zlib": ZLIB, "zstd": ZSTD}
 SUFFIX = ".lossless.safetensors"
 
-_TABLE, _DIGEST, _VERSION = "tiku.lossless", "sha256", 1
+_TABLE, _VERSION = "tiku.lossless", 1
 
 Block = tuple[int, int, int]  # coder, coded bytes, CRC-32 of them
 
@@ -134,7 +133,7 @@ class LosslessFile:
 def stored_tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of each tensor of a safetensors file, as they are once decoded. Raises `ModelError`."""
     header = read_header(path)
-    if _TABLE not in header.metadata:
+    if not is_sealed(_TABLE, header):
         return {name: (entry.dtype, entry.shape) for name, entry in header.entries.items()}
     listed, _ = _listed(path, header)
     return {name: (stored.dtype, stored.shape) for name, stored in listed.items()}
@@ -169,18 +168,12 @@ def _batched(items: range, count: int) -> Iterator[range]:
 def _describe(table: Mapping[str, Stored], metadata: Mapping[str, str]) -> dict[str, str]:
     listed = {name: [s.dtype, list(s.shape), [list(b) for b in s.blocks]] for name, s in table.items()}
     value = {"version": _VERSION, "block": BLOCK, "metadata": dict(metadata), "tensors": listed}
-    text = json.dumps(value, separators=(",", ":"))
-    return {_TABLE: text, _DIGEST: hashlib.sha256(text.encode()).hexdigest()}
+    return sealed(_TABLE, value)
 
 
 def _listed(path: Path, header: Header) -> tuple[dict[str, Stored], dict[str, str]]:
     """The checked list, and the text fields of the file that was compressed. Raises `ModelError`."""
-    text = header.metadata.get(_TABLE)
-    if text is None or set(header.metadata) != {_TABLE, _DIGEST}:
-        raise damaged(path, "it lacks the list of its blocks")
-    if hashlib.sha256(text.encode()).hexdigest() != header.metadata[_DIGEST]:
-        raise damaged(path, "the list of its blocks does not have the digest it was written with")
-    value: dict[str, Any] = json.loads(text)
+    value = unsealed(_TABLE, path, header)
     if value["version"] != _VERSION or value["block"] != BLOCK:
         raise ModelError(
             "this file was compressed by another version",
