@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -97,5 +95,7 @@ def disjoint_mean(*tasks: Tensor) -> Tensor:
 
 
 def _mean(first: Tensor, *others: Tensor) -> Tensor:
-    total: Any = sum((other - first for other in others), torch.zeros_like(first))
+    total = torch.zeros_like(first)
+    for other in others:
+        total += other - first
     return first + total / (1 + len(others))
