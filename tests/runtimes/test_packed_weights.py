@@ -89,7 +89,6 @@ def test_the_stored_weights_are_small(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [3, 4, 8])
 def test_the_reference_package_reads_symmetric_grids(bits: int, tmp_path: Path) -> None:
-    pytest.importorskip("compressed_tensors")
     from transformers import AutoModelForCausalLM
 
     subject = quantised(tiny_language_model(), bits, symmetric=True)
