@@ -38,7 +38,7 @@ def load_subject(folder: Path | str) -> Subject:
     session: Any = torch_runtime.open(
         folder / MODEL,
         task=manifest.task,
-        options={"keep_codes": True},
+        options={"keep_codes": True, "compute": manifest.runtime_options.get("compute")},
         threads=manifest.serve.threads or cores(),
         device="cpu",
     )

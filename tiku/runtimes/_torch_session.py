@@ -127,12 +127,13 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def load_module(folder: Path, task: str) -> Any:
-    """The module in eval mode and float32, from what `Family.save` wrote. Raises `ArtefactError`."""
+def load_module(folder: Path, task: str, dtype: str = "float32") -> Any:
+    """The module in eval mode, from what `Family.save` wrote; `dtype` is torch's name of the number format
+    that a transformers model is to compute in. Raises `ArtefactError`."""
     try:
         if (folder / _REFERENCE).is_file():
             return _from_reference(folder)
-        return _from_transformers(folder, task)
+        return _from_transformers(folder, task, dtype)
     except (ModelError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise ArtefactError(
             "the model of this artefact cannot be opened",
@@ -158,7 +159,7 @@ def _from_reference(folder: Path) -> Any:
     return module.eval()
 
 
-def _from_transformers(folder: Path, task: str) -> Any:
+def _from_transformers(folder: Path, task: str, dtype: str) -> Any:
     import torch
     import transformers
     from transformers.utils import logging
@@ -166,10 +167,10 @@ def _from_transformers(folder: Path, task: str) -> Any:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     given = loading_arguments(folder) if is_packed(folder) else {}
     if is_compressed(folder):
-        return _from_compressed(folder, task, given)
+        return _from_compressed(folder, task, given, dtype)
     module = getattr(transformers, _AUTO_CLASSES[task]).from_pretrained(
         folder,
-        dtype=torch.float32,
+        dtype=getattr(torch, dtype),
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=False,
@@ -178,7 +179,7 @@ def _from_transformers(folder: Path, task: str) -> Any:
     return module.eval()
 
 
-def _from_compressed(folder: Path, task: str, given: Mapping[str, Any]) -> Any:
+def _from_compressed(folder: Path, task: str, given: Mapping[str, Any], dtype: str) -> Any:
     """The same from entropy-coded weights: they are decoded, then taken over without a copy."""
     import torch
     import transformers
@@ -189,7 +190,7 @@ def _from_compressed(folder: Path, task: str, given: Mapping[str, Any]) -> Any:
     with torch.device("meta"):
         architecture = type(getattr(transformers, _AUTO_CLASSES[task]).from_config(config))
     module = architecture.from_pretrained(
-        None, config=config, state_dict=read_weights(folder), dtype=torch.float32
+        None, config=config, state_dict=read_weights(folder), dtype=getattr(torch, dtype)
     )
     if (folder / "generation_config.json").is_file():
         module.generation_config = transformers.GenerationConfig.from_pretrained(folder)

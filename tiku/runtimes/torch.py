@@ -13,6 +13,7 @@ from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import only_fp32
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY, describe, packable, quantised_layers
+from tiku.runtimes._sixteen_bits import COMPUTE, DTYPES, computes
 from tiku.runtimes._storage import STORAGE, store
 from tiku.runtimes._torch_session import TorchSession, load_module, standalone_source
 
@@ -33,6 +34,8 @@ class Torch(Runtime):
     def supports(self, subject: Subject) -> Support:
         if subject.numerics.scheme.endswith(WEIGHT_ONLY):
             return packable(subject)
+        if subject.numerics.scheme in DTYPES:
+            return computes(subject)
         return only_fp32(
             self,
             subject,
@@ -52,8 +55,9 @@ class Torch(Runtime):
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
     ) -> Session:
         """`options["keep_codes"]`: quantised layers can be saved again, and take twice the memory.
+        `options["compute"]`: torch's name of the number format to load and multiply in.
         `options["fold_qkv"]` ("attention" or "all"): layers that read one input become one product."""
-        module = load_module(folder, task)
+        module = load_module(folder, task, options.get(COMPUTE) or "float32")
         if options.get("fold_qkv"):
             from tiku.runtimes._folding import fold
 
@@ -64,12 +68,13 @@ class Torch(Runtime):
         return TorchSession(self.name, module, threads=threads, device=device)
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
-        return standalone_source(
+        source = standalone_source(
             task,
             family,
             packed=numerics.scheme.endswith(WEIGHT_ONLY),
             compressed="lossless" in options.get(STORAGE, {}),
         )
+        return source.replace("torch.float32", f"torch.{options.get(COMPUTE) or 'float32'}")
 
 
 RUNTIME = Torch()
