@@ -20,6 +20,7 @@ from tiku.core.recipe import Recipe
 from tiku.core.subject import Subject
 from tiku.measure.instruments.size import safetensors_parameters
 from tiku.testing import tiny_classifier, tiny_language_model, tiny_texts
+from tiku.weightfiles._header import read_header
 
 
 def tied_language_model() -> Subject:
@@ -170,3 +171,30 @@ def test_answers_do_not_depend_on_how_weights_are_stored(tmp_path: Path) -> None
         answers.append(opened.predict(texts))
         opened.close()
     assert np.array_equal(*answers)
+
+
+def test_masked_weights_in_every_layout_open_to_the_same_bits_with_tiku_and_without(tmp_path: Path) -> None:
+    subject = masked_classifier()
+    folder = stored(subject, tmp_path / "a", sparse="auto")
+    file = folder / "model" / "model.sparse.safetensors"
+    layouts = {row[2] for row in json.loads(read_header(file).metadata["tiku.sparse"])["tensors"].values()}
+    assert layouts == {"dense", "bitmask", "csr", "block"}
+    assert bits(load_subject(folder).module) == bits(subject.module)
+    assert verify(folder).ok
+    pattern = stored(subject, tmp_path / "b", sparse="two-four")
+    assert bits(load_subject(pattern).module) == bits(subject.module)
+    report = verify(pattern)
+    assert report.ok and report.without_tiku, report
+
+
+def masked_classifier() -> Subject:
+    """Another pattern of zeros in each matrix of the first layer."""
+    subject = tiny_classifier()
+    module = copy.deepcopy(subject.module)
+    layer = module.bert.encoder.layer[0]
+    with torch.no_grad():
+        layer.attention.self.query.weight[torch.rand(32, 32) < 0.5] = 0
+        layer.intermediate.dense.weight[16:] = 0
+        layer.output.dense.weight[torch.rand(32, 64) < 0.99] = 0
+        layer.attention.self.key.weight.view(-1, 4)[:, 1:3] = 0
+    return replace(subject, module=module)

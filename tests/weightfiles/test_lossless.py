@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from tiku.core.errors import ModelError
 from tiku.weightfiles import _blocks
-from tiku.weightfiles.lossless import LosslessFile, compress_file, stored_tensors
+from tiku.weightfiles.listing import stored_tensors
+from tiku.weightfiles.lossless import LosslessFile, compress_file
 
 CODERS = [
     "zlib",

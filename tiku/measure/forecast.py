@@ -20,7 +20,7 @@ from tiku.measure.checkup import aligned
 from tiku.models import resolve
 from tiku.models._source import is_gguf, is_reference, read_config, resolve_folder
 from tiku.models._weights import weight_files
-from tiku.weightfiles.lossless import stored_tensors
+from tiku.weightfiles.listing import stored_tensors
 
 __all__ = ["Forecast", "forecast", "libraries_here"]
 

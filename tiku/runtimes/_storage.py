@@ -1,7 +1,8 @@
-"""How the torch runtime's weight files are stored beside plain float32: halved, or entropy coded.
+"""How the torch runtime's weight files are stored beside plain float32: halved, without their zeros, or
+entropy coded.
 
-`runtime_options["storage"]` asks for it: {"half": "bf16", "lossless": "zstd"}, each optional. A folder is
-recognised by its files, so that it opens whatever the options say.
+`runtime_options["storage"]` asks for it: {"half": "bf16", "lossless": "zstd"} or {"sparse": "auto"}, each
+optional. A folder is recognised by its files, so that it opens whatever the options say.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiku.weightfiles import lossless, sparse
 from tiku.weightfiles.half import halve_file
-from tiku.weightfiles.lossless import SUFFIX, LosslessFile, compress_file
+from tiku.weightfiles.lossless import LosslessFile, compress_file
+from tiku.weightfiles.sparse import LAYOUTS, read_sparse, sparsify_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["READER", "STORAGE", "fill", "is_compressed", "read_weights", "store"]
+__all__ = ["STORAGE", "fill", "is_compressed", "read_weights", "reader", "store"]
 
 STORAGE = "storage"
 _PLAIN = ".safetensors"
 
-# Standing before a source that calls them, these read compressed files where plain ones were read.
-READER = """\
+# Standing behind a source that calls `load_file`, these read such files where plain ones were read.
+_LOSSLESS_READER = """\
 import json
 import pathlib
 import zlib
@@ -75,6 +78,66 @@ def load_file(path):
 """
 
 
+_SPARSE_READER = """\
+import json
+
+import numpy
+import torch
+from safetensors import safe_open
+
+
+def _bits(mask, count):
+    return torch.from_numpy(numpy.unpackbits(mask.numpy(), count=count, bitorder="little")).bool()
+
+
+def _wide(parts, layout, rows, columns):
+    values = parts["values"]
+    if layout == "dense":
+        return values
+    if layout == "block":
+        high, wide = -(-rows // 4), -(-columns // 4)
+        blocks = torch.zeros(high * wide, 16, dtype=values.dtype)
+        blocks[_bits(parts["mask"], high * wide)] = values.reshape(-1, 16)
+        whole = blocks.reshape(high, wide, 4, 4).transpose(1, 2).reshape(4 * high, 4 * wide)
+        return whole[:rows, :columns]
+    whole = torch.zeros(rows, columns, dtype=values.dtype)
+    if layout == "bitmask":
+        whole.view(-1)[_bits(parts["mask"], rows * columns)] = values
+    elif layout == "csr":
+        starts = torch.from_numpy(parts["starts"].numpy().astype(numpy.int64))
+        index = torch.from_numpy(parts["columns"].numpy().astype(numpy.int64))
+        whole[torch.arange(rows).repeat_interleave(starts.diff()), index] = values
+    else:
+        pairs = parts["places"].numpy()
+        pairs = numpy.stack([pairs & 15, pairs >> 4], 1).reshape(-1)[: rows * columns // 4]
+        places = torch.from_numpy(numpy.stack([pairs & 3, pairs >> 2], 1).astype(numpy.int64))
+        whole.view(-1, 4).scatter_(1, places, values.reshape(-1, 2))
+    return whole
+
+
+def load_file(path):
+    stored = dict()
+    with safe_open(path, "pt") as file:
+        table = json.loads(file.metadata()["tiku.sparse"])["tensors"]
+        for name, (dtype, shape, layout, names, check) in table.items():
+            parts = dict((part, file.get_tensor(name + ":" + part)) for part in names)
+            count = int(numpy.prod(shape))
+            rows = shape[0] if len(shape) > 1 and count else 1
+            stored[name] = _wide(parts, layout, rows, count // rows).reshape(shape)
+    return stored
+
+
+"""
+
+
+def reader(options: Mapping[str, Any]) -> str:
+    """Source that defines `load_file(path)` for how the options ask to store; "" for plain files."""
+    asked = options.get(STORAGE, {})
+    if "lossless" in asked:
+        return _LOSSLESS_READER
+    return _SPARSE_READER if "sparse" in asked else ""
+
+
 def store(folder: Path, options: Mapping[str, Any]) -> None:
     """Rewrite the plain weight files of a saved folder as the options ask. Raises `ModelError`."""
     asked = options.get(STORAGE, {})
@@ -84,23 +147,32 @@ def store(folder: Path, options: Mapping[str, Any]) -> None:
             halve_file(path, scratch, asked["half"])
             os.replace(scratch, path)
         if "lossless" in asked:
-            target = path.with_name(path.name.removesuffix(_PLAIN) + SUFFIX)
-            compress_file(path, target, coder=asked["lossless"], threads=_threads())
+            compress_file(path, _beside(path, lossless.SUFFIX), coder=asked["lossless"], threads=_threads())
             path.unlink()
-    if "lossless" in asked:
+        elif "sparse" in asked:
+            layouts = LAYOUTS if asked["sparse"] == "auto" else (asked["sparse"],)
+            sparsify_file(path, _beside(path, sparse.SUFFIX), layouts)
+            path.unlink()
+    if is_compressed(folder):
         (folder / "model.safetensors.index.json").unlink(missing_ok=True)
 
 
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name.removesuffix(_PLAIN) + suffix)
+
+
 def is_compressed(folder: Path) -> bool:
-    """Whether the folder's weights are entropy coded."""
-    return any(folder.glob(f"*{SUFFIX}"))
+    """Whether the folder's weights are stored so that only this module reads them."""
+    return any(folder.glob(f"*{lossless.SUFFIX}")) or any(folder.glob(f"*{sparse.SUFFIX}"))
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of the folder's compressed files. Raises `ModelError`."""
     found: dict[str, Tensor] = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in sorted(folder.glob(f"*{lossless.SUFFIX}")):
         found.update(LosslessFile(path, threads=_threads()).read_all())
+    for path in sorted(folder.glob(f"*{sparse.SUFFIX}")):
+        found.update(read_sparse(path))
     return found
 
 

@@ -13,7 +13,7 @@ from tiku.core.subject import Rows, Session
 from tiku.runtimes._compressed_tensors import STANDALONE, is_packed, loading_arguments
 from tiku.runtimes._cropping import crop_cache
 from tiku.runtimes._explain import first_line
-from tiku.runtimes._storage import READER, fill, is_compressed, read_weights
+from tiku.runtimes._storage import fill, is_compressed, read_weights, reader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +85,7 @@ def open_model(folder):
 
 _OWN_COMPRESSED = """\
 def load_model(module, path):
-    module.load_state_dict(load_file(path.with_name("model.lossless.safetensors")), strict=False)
+    module.load_state_dict(load_file(next(path.parent.glob("*.safetensors"))), strict=False)
 
 
 """
@@ -98,15 +98,17 @@ def forward(model, inputs):
 """
 
 
-def standalone_source(task: str, family: str, *, packed: bool = False, compressed: bool = False) -> str:
+def standalone_source(
+    task: str, family: str, *, packed: bool = False, options: Mapping[str, Any] | None = None
+) -> str:
     """Source that opens and runs the folder with torch (and transformers) alone."""
-    reader = READER if compressed else ""
+    reading = reader(options or {})
     if packed:
-        return STANDALONE.format(auto=_AUTO_CLASSES[task]) + reader + _FORWARD
+        return STANDALONE.format(auto=_AUTO_CLASSES[task]) + reading + _FORWARD
     if family == "torch-module":
-        return _OWN_FUNCTION + reader + (_OWN_COMPRESSED if compressed else "") + _FORWARD
-    opening = _COMPRESSED if compressed else _TRANSFORMERS
-    return opening.format(auto=_AUTO_CLASSES[task]) + reader + _FORWARD
+        return _OWN_FUNCTION + reading + (_OWN_COMPRESSED if reading else "") + _FORWARD
+    opening = _COMPRESSED if reading else _TRANSFORMERS
+    return opening.format(auto=_AUTO_CLASSES[task]) + reading + _FORWARD
 
 
 def resolve_device(device: str) -> str:
@@ -207,10 +209,20 @@ class TorchSession(Session):
     two sessions with different counts can alternate. `close` puts back the count found at the start.
     """
 
-    def __init__(self, runtime: str, module: Any, *, threads: int, device: str, call: Any = None) -> None:
+    def __init__(
+        self,
+        runtime: str,
+        module: Any,
+        *,
+        threads: int,
+        device: str,
+        call: Any = None,
+        cache_format: str = "fp32",
+    ) -> None:
         import torch
 
         self.runtime = runtime
+        self.cache_format = cache_format
         self.device = resolve_device(device)
         self.module = module.to(self.device)
         self._call = self.module if call is None else call
@@ -237,6 +249,7 @@ class TorchSession(Session):
         if self._cache is None or not getattr(getattr(self.module, "config", None), "use_cache", False):
             raise self._no_cache("set use_cache in config.json, or choose a model that can")
         self._set_threads()
+        cache = self._empty_cache() if cache is None else cache
         tokens = tokens_BT.shape[1]
         one_by_one = cache is not None and getattr(self.module, "_is_stateful", False)
         logits = []
@@ -247,13 +260,21 @@ class TorchSession(Session):
         joined = np.concatenate(logits, axis=1)
         return (joined[:, -1:] if last_only else joined), cache
 
+    def _empty_cache(self) -> Any:
+        """None: the model makes its own."""
+        if self.cache_format == "fp32":
+            return None
+        from tiku.runtimes._int8_cache import Int8Cache
+
+        return Int8Cache()
+
     def crop(self, cache: Any, length: int) -> Any:
         return crop_cache(self.module, cache, length)
 
-    def rows(self, longest: Sequence[int], *, cache_format: str = "fp32") -> Rows:
+    def rows(self, longest: Sequence[int]) -> Rows:
         from tiku.runtimes._torch_rows import TorchRows
 
-        return TorchRows(self.module, self._forward_rows, self.device, longest, cache_format)
+        return TorchRows(self.module, self._forward_rows, self.device, longest, self.cache_format)
 
     def _forward_rows(self, inputs: Mapping[str, Any]) -> NDArray[np.float32]:
         import torch

@@ -14,7 +14,7 @@ from tiku.core.verdict import Support
 from tiku.runtimes._available import only_fp32
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY, describe, packable, quantised_layers
 from tiku.runtimes._sixteen_bits import COMPUTE, DTYPES, computes
-from tiku.runtimes._storage import STORAGE, store
+from tiku.runtimes._storage import store
 from tiku.runtimes._torch_session import TorchSession, load_module, standalone_source
 
 __all__ = ["RUNTIME", "Torch"]
@@ -56,7 +56,8 @@ class Torch(Runtime):
     ) -> Session:
         """`options["keep_codes"]`: quantised layers can be saved again, and take twice the memory.
         `options["compute"]`: torch's name of the number format to load and multiply in.
-        `options["fold_qkv"]` ("attention" or "all"): layers that read one input become one product."""
+        `options["fold_qkv"]` ("attention" or "all"): layers that read one input become one product.
+        `options["cache_format"]` ("int8"): how keys and values are kept."""
         module = load_module(folder, task, options.get(COMPUTE) or "float32")
         if options.get("fold_qkv"):
             from tiku.runtimes._folding import fold
@@ -65,14 +66,15 @@ class Torch(Runtime):
         if not options.get("keep_codes"):
             for layer in quantised_layers(module).values():
                 layer.drop_stored()
-        return TorchSession(self.name, module, threads=threads, device=device)
+        cache_format = options.get("cache_format", "fp32")
+        return TorchSession(self.name, module, threads=threads, device=device, cache_format=cache_format)
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
         source = standalone_source(
             task,
             family,
             packed=numerics.scheme.endswith(WEIGHT_ONLY),
-            compressed="lossless" in options.get(STORAGE, {}),
+            options=options,
         )
         return source.replace("torch.float32", f"torch.{options.get(COMPUTE) or 'float32'}")
 

@@ -22,19 +22,19 @@ from typing import IO, TYPE_CHECKING
 from tiku.core.errors import MissingExtra, ModelError
 from tiku.weightfiles._blocks import BLOCK, ZLIB, ZSTD, encode, expand, join, split, zstd_installed
 from tiku.weightfiles._header import ITEM_BYTES, Entry, Header, as_tensor, damaged, read_header, written
-from tiku.weightfiles._sealed import is_sealed, sealed, unsealed
+from tiku.weightfiles._sealed import sealed, unsealed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["CODERS", "SUFFIX", "LosslessFile", "compress_file", "stored_tensors", "zstd_installed"]
+__all__ = ["CODERS", "SUFFIX", "TABLE", "LosslessFile", "compress_file", "zstd_installed"]
 
 CODERS = {"zlib": ZLIB, "zstd": ZSTD}
 SUFFIX = ".lossless.safetensors"
 
-_TABLE, _VERSION = "tiku.lossless", 1
+TABLE, _VERSION = "tiku.lossless", 1
 
 Block = tuple[int, int, int]  # coder, coded bytes, CRC-32 of them
 
@@ -79,6 +79,10 @@ class LosslessFile:
         header = read_header(path)
         self._places = header.entries
         self._tensors, self.metadata = _listed(path, header)
+
+    def shapes(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type and shape of each tensor."""
+        return {name: (stored.dtype, stored.shape) for name, stored in self._tensors.items()}
 
     def names(self) -> list[str]:
         """The tensors, in the order of the file."""
@@ -130,15 +134,6 @@ class LosslessFile:
         join(planes, dtype, out)
 
 
-def stored_tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of each tensor of a safetensors file, as they are once decoded. Raises `ModelError`."""
-    header = read_header(path)
-    if not is_sealed(_TABLE, header):
-        return {name: (entry.dtype, entry.shape) for name, entry in header.entries.items()}
-    listed, _ = _listed(path, header)
-    return {name: (stored.dtype, stored.shape) for name, stored in listed.items()}
-
-
 def _code(entry: Entry, file: IO[bytes], out: IO[bytes], coder: int, threads: int) -> tuple[Block, ...]:
     """Append a tensor's blocks to `out`; their list."""
     step = BLOCK * ITEM_BYTES[entry.dtype]
@@ -168,12 +163,12 @@ def _batched(items: range, count: int) -> Iterator[range]:
 def _describe(table: Mapping[str, Stored], metadata: Mapping[str, str]) -> dict[str, str]:
     listed = {name: [s.dtype, list(s.shape), [list(b) for b in s.blocks]] for name, s in table.items()}
     value = {"version": _VERSION, "block": BLOCK, "metadata": dict(metadata), "tensors": listed}
-    return sealed(_TABLE, value)
+    return sealed(TABLE, value)
 
 
 def _listed(path: Path, header: Header) -> tuple[dict[str, Stored], dict[str, str]]:
     """The checked list, and the text fields of the file that was compressed. Raises `ModelError`."""
-    value = unsealed(_TABLE, path, header)
+    value = unsealed(TABLE, path, header)
     if value["version"] != _VERSION or value["block"] != BLOCK:
         raise ModelError(
             "this file was compressed by another version",

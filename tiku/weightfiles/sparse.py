@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["LAYOUTS", "SUFFIX", "break_even", "read_sparse", "smallest", "sparsify_file"]
+__all__ = [
+    "LAYOUTS", "SUFFIX", "TABLE", "break_even", "read_sparse", "shapes", "smallest", "sparsify_file",
+]  # fmt: skip
 
 SUFFIX = ".sparse.safetensors"
 DENSE = "dense"
 
-_TABLE = "tiku.sparse"
+TABLE = "tiku.sparse"
 _WORDS = {"mask": "U8", "places": "U8", "starts": "U32"}
 
 
@@ -47,7 +49,7 @@ def sparsify_file(source: Path, target: Path, layouts: Iterable[str] = LAYOUTS) 
         parts |= {f"{name}:{part}": (entry.dtype, array) for part, array in made.items()}
     described = {name: (_kind(name, dtype, a), (a.size,)) for name, (dtype, a) in parts.items()}
     with written(
-        target, described, sealed(_TABLE, {"tensors": table, "metadata": dict(header.metadata)})
+        target, described, sealed(TABLE, {"tensors": table, "metadata": dict(header.metadata)})
     ) as out:
         for _, array in parts.values():
             out.write(array.tobytes())
@@ -58,7 +60,7 @@ def read_sparse(path: Path) -> dict[str, Tensor]:
     """All tensors, bit for bit. Raises `ModelError` for anything but what was written."""
     header = read_header(path)
     found = {}
-    for name, (dtype, shape, layout, names, check) in unsealed(_TABLE, path, header)["tensors"].items():
+    for name, (dtype, shape, layout, names, check) in unsealed(TABLE, path, header)["tensors"].items():
         parts = {part: _part(path, header, f"{name}:{part}", dtype) for part in names}
         if _check(parts) != check:
             raise damaged(path, f"{name} does not have the checksum it was written with")
@@ -66,6 +68,12 @@ def read_sparse(path: Path) -> dict[str, Tensor]:
         words = parts["values"] if layout == DENSE else unpack(parts, layout, rows, columns).reshape(-1)
         found[name] = as_tensor(words.view("u1"), dtype, tuple(shape))
     return found
+
+
+def shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of each tensor, from the header alone. Raises `ModelError`."""
+    table = unsealed(TABLE, path, read_header(path))["tensors"]
+    return {name: (row[0], tuple(row[1])) for name, row in table.items()}
 
 
 def smallest(words_RC: NDArray[Any], layouts: Iterable[str] = LAYOUTS) -> str:

@@ -15,6 +15,7 @@ from tiku.core.recipe import Recipe
 from tiku.core.subject import Numerics
 from tiku.methods.memory.half_weights import HalfWeights
 from tiku.methods.memory.lossless_weights import LosslessWeights
+from tiku.methods.memory.sparse_storage import SparseStorage
 from tiku.testing import tiny_classifier, tiny_context, tiny_language_model, tiny_texts
 
 
@@ -104,3 +105,30 @@ def test_zstd_is_refused_with_the_line_that_installs_it(monkeypatch) -> None:
     support = LosslessWeights("zstd").supports(tiny_classifier())
     assert "pip install 'tiku[weights]'" in support.reason.en
     assert LosslessWeights("zlib").supports(tiny_classifier())
+
+
+def test_sparse_storage_of_dense_weights_is_refused_with_the_share_of_zeros() -> None:
+    support = SparseStorage().supports(tiny_language_model())
+    assert not support and "too few zeros" in support.reason.en
+
+
+def test_a_mask_that_left_negative_zeros_is_stored_without_them(tmp_path: Path) -> None:
+    subject = tiny_classifier()
+    module = copy.deepcopy(subject.module)
+    matrices = [p for p in module.parameters() if p.ndim == 2]
+    for one in matrices:  # as pruning does: -0.0 where weights were negative
+        one.data *= torch.rand(one.shape, generator=torch.Generator().manual_seed(0)) < 0.1
+    weight = module.bert.encoder.layer[0].intermediate.dense.weight
+    masked = replace(subject, module=module)
+    assert SparseStorage().supports(masked)
+    stored = SparseStorage().apply(masked, tiny_context(tmp_path))
+    write(stored, tmp_path / "sparse", recipe=Recipe(), examples=tiny_texts(4))
+    opened = load_subject(tmp_path / "sparse").module.bert.encoder.layer[0].intermediate.dense.weight
+    assert torch.equal(opened, weight) and not torch.signbit(opened[opened == 0]).any()
+    assert torch.signbit(weight[weight == 0]).any()  # the subject that came in is as it was
+    write(masked, tmp_path / "dense", recipe=Recipe(), examples=tiny_texts(4))
+    sparse, dense = (
+        next((tmp_path / name / "model").glob("*.safetensors")).stat().st_size for name in ("sparse", "dense")
+    )
+    saved = sum(4 * int((one == 0).sum()) - one.numel() / 8 for one in matrices)  # a bit for each number
+    assert dense - sparse > 0.9 * saved

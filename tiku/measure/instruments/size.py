@@ -11,7 +11,7 @@ from tiku.core.measured import Measured
 from tiku.core.metric import Metric
 from tiku.core.text import Text
 from tiku.core.verdict import Comparison, Support, judge
-from tiku.weightfiles.lossless import stored_tensors
+from tiku.weightfiles.listing import stored_tensors
 
 __all__ = ["INSTRUMENT", "Size", "safetensors_parameters"]
 

@@ -30,6 +30,7 @@ class LosslessWeights(Method):
     questions: ClassVar[tuple[str, ...]] = ("memory",)
     title: ClassVar[Text] = Text("Lossless compression of the weight files", "权重文件无损压缩")
     source: ClassVar[str] = "Hershcovitch et al. 2024, ZipNN: Lossless Compression for AI Models"
+    slot: ClassVar[str | None] = "weight files"
 
     coder: str = param(
         "zlib",
