@@ -39,10 +39,13 @@ def named_after_file(name: str, module: str) -> None:
 
 def weights_hash(module: Any) -> str:
     """SHA-256 over names, shapes, types and bytes of every weight and buffer."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        bytes_ = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)  # NumPy has no bfloat16
+        digest.update(bytes_.numpy().tobytes())
     return digest.hexdigest()
 
 
