@@ -44,7 +44,10 @@ def opt():
 MAKERS = {
     "llama": llama, "qwen2": qwen2, "gpt2": gpt2, "mistral": lambda: mistral(5), "gemma2": gemma2, "opt": opt,
 }  # fmt: skip
-EXPORTED = [("onnxruntime", kind) for kind in MAKERS]
+EXPORTED = [
+    *(("onnxruntime", kind) for kind in MAKERS),
+    *(("openvino", kind) for kind in ("qwen2", "gpt2", "gemma2")),  # seconds for each
+]
 
 
 def subject_of(module, runtime, numerics=None):

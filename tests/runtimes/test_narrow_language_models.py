@@ -22,6 +22,7 @@ from tiku.layers.quantized_linear import QuantizedLinear
 from tiku.runtimes import _onnx_graph
 from tiku.runtimes._drift import refuse_garbage
 from tiku.runtimes._onnx_language import OnnxLanguageSession
+from tiku.runtimes._openvino_language import OpenVinoLanguageSession
 from tiku.testing import tiny_classifier, tiny_language_model, tiny_texts
 
 GRIDS = [(4, 16, True), (4, 16, False), (3, 16, True), (2, 16, False), (8, 0, True), (4, 0, False)]
@@ -40,6 +41,9 @@ def packed(module, bits, group, symmetric, left="lm_head"):
 
 def weight_only(module, bits, runtime="onnxruntime"):
     return subject_of(module, runtime, Numerics(f"int{bits}-weight-only"))
+
+
+BOTH = pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 
 
 def graph_of(folder):
@@ -71,6 +75,28 @@ def test_few_bit_weights_are_not_widened_on_disk(tmp_path):
     assert sum(len(t.raw_data) for t in weights) == halves / 2
 
 
+def constants_of(folder):
+    import openvino
+
+    model = openvino.Core().read_model(folder / "openvino_model.xml")
+    return model, [op for op in model.get_ops() if op.get_type_name() == "Constant"]
+
+
+@pytest.mark.parametrize(
+    ("bits", "group", "symmetric"), [(4, 16, True), (3, 8, False), (4, 0, False), (8, 0, True)]
+)
+def test_openvino_model_holds_the_given_codes(bits, group, symmetric, tmp_path):
+    module = packed(llama(), bits, group, symmetric)
+    opened(weight_only(module, bits, "openvino"), tmp_path).close()
+    model, constants = constants_of(tmp_path)
+    codes = [c for c in constants if c.get_element_type().get_type_name() == ("u8" if bits == 8 else "u4")]
+    assert len(codes) == 28  # codes and zero points of 7 layers in each of 2 blocks
+    model.set_rt_info("0", ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
+    exact = OpenVinoLanguageSession(model, threads=1, device="cpu", hint="LATENCY", fusion=True)
+    text = tokens(2, 9)
+    near(exact.run({"input_ids": text}), own_logits(module, text), 1e-4)
+
+
 def test_groups_below_the_operator_s_blocks_are_refused_with_their_layer():
     support = registry.get("runtimes", "onnxruntime").supports(
         weight_only(packed(llama(), 4, 8, symmetric=True), 4)
@@ -78,10 +104,11 @@ def test_groups_below_the_operator_s_blocks_are_refused_with_their_layer():
     assert not support and "q_proj: 8" in support.reason.en and "q_proj: 8" in support.reason.zh
 
 
-def test_few_bit_layers_of_a_classifier_run_too(tmp_path):
+@BOTH
+def test_few_bit_layers_of_a_classifier_run_too(runtime, tmp_path):
     subject = tiny_classifier()
     module = packed(subject.module, 4, 16, symmetric=False, left="classifier")
-    subject = replace(subject, module=module, runtime="onnxruntime", numerics=Numerics("int4-weight-only"))
+    subject = replace(subject, module=module, runtime=runtime, numerics=Numerics("int4-weight-only"))
     write(subject, tmp_path / "a", recipe=Recipe(), examples=tiny_texts(4))
     assert verify(tmp_path / "a").ok
 
@@ -100,10 +127,11 @@ def test_a_tied_table_is_stored_once_unless_the_head_is_quantised(asked, tmp_pat
     assert [t.data_type for t in narrow] == ([onnx.TensorProto.INT8] if asked else [])
 
 
+@BOTH
 @pytest.mark.parametrize("options", [{}, {"quantize_head": True}, {"group_size": 32}])
-def test_int8_stays_near_float_and_is_not_float(options, tmp_path):
+def test_int8_stays_near_float_and_is_not_float(runtime, options, tmp_path):
     module = qwen2()
-    session = opened(subject_of(module, "onnxruntime", Numerics("int8-dynamic", options)), tmp_path)
+    session = opened(subject_of(module, runtime, Numerics("int8-dynamic", options)), tmp_path)
     text = tokens(2, 12)
     own = own_logits(module, text)
     away = np.abs(session.run({"input_ids": text}) - own).max()
@@ -119,9 +147,10 @@ def test_a_model_that_answers_garbage_is_refused(tmp_path):
     assert "nats" in caught.value.got and "reduce_range" in caught.value.next_step
 
 
+@BOTH
 @pytest.mark.parametrize("scheme", ["fp32", "int8-dynamic", "int4-weight-only"])
-def test_the_artefact_is_proven_in_a_fresh_process_without_tiku(scheme, tmp_path):
-    subject = replace(tiny_language_model(), runtime="onnxruntime", numerics=Numerics(scheme))
+def test_the_artefact_is_proven_in_a_fresh_process_without_tiku(runtime, scheme, tmp_path):
+    subject = replace(tiny_language_model(), runtime=runtime, numerics=Numerics(scheme))
     if scheme == "int4-weight-only":
         subject = replace(subject, module=packed(subject.module, 4, 16, symmetric=False))
     manifest = write(subject, tmp_path / "a", recipe=Recipe(), examples=tiny_texts(6))

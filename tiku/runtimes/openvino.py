@@ -1,31 +1,36 @@
-"""OpenVINO on the CPU: IR in float32, or int8 weights with activations quantised on the fly."""
+"""OpenVINO on the CPU: IR in float32, or with weights in few bits and activations quantised on the fly."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from tiku.core.errors import ArtefactError
 from tiku.core.runtime import Runtime
 from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import installed, require
-from tiku.runtimes._explain import first_line
-from tiku.runtimes._openvino_int8 import compress
-from tiku.runtimes._tracing import check_export, example_inputs, exportable, traceable_module, tracing
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from tiku.runtimes._compressed_tensors import WEIGHT_ONLY
+from tiku.runtimes._drift import refuse_garbage
+from tiku.runtimes._language import check_decoder, traceable_decoder
+from tiku.runtimes._openvino_int8 import compress, group_activations
+from tiku.runtimes._openvino_language import LANGUAGE_FORWARD, OpenVinoLanguageSession, converted_decoder
+from tiku.runtimes._openvino_packed import put_codes, storable, widened
+from tiku.runtimes._openvino_session import GRAPH, OpenVinoSession, arithmetic
+from tiku.runtimes._tracing import (
+    check_export,
+    example_inputs,
+    exportable,
+    sharing_copy,
+    traceable_module,
+    tracing,
+)
 
 __all__ = ["RUNTIME", "OpenVino", "OpenVinoSession"]
 
-_GRAPH = "openvino_model.xml"  # the name optimum-intel uses, with openvino_model.bin beside it
-
-_STANDALONE = """\
+_OPEN = """\
 import numpy as np
 import openvino
 
@@ -35,14 +40,18 @@ def open_model(folder):
     return openvino.compile_model(f"{{folder}}/openvino_model.xml", "CPU", {settings})
 
 
+"""
+
+_FORWARD = """\
 def forward(model, inputs):
     names = [node.get_any_name() for node in model.inputs]
-    return np.array(model({{name: inputs[name] for name in names}})[0])
+    return np.array(model({name: inputs[name] for name in names})[0])
 """
 
 
 class OpenVino(Runtime):
-    """An IR: int64 inputs (batch, tokens) by the processor's names, output `logits`."""
+    """An IR: int64 inputs (batch, tokens) by the processor's names, output `logits`. A language model keeps
+    its cache in its own state (see `tiku/runtimes/_openvino_language.py`)."""
 
     name: ClassVar[str] = "openvino"
     title: ClassVar[Text] = Text("OpenVINO", "OpenVINO")
@@ -50,113 +59,94 @@ class OpenVino(Runtime):
     modules: ClassVar[tuple[str, ...]] = ("openvino",)
 
     def supports(self, subject: Subject) -> Support:
-        int8 = subject.numerics.scheme == "int8-dynamic"
-        if not (there := installed(self, *(["nncf"] if int8 else []))):
+        scheme = subject.numerics.scheme
+        if not (there := installed(self, *(["nncf"] if scheme == "int8-dynamic" else []))):
             return there
-        if subject.task == "causal-lm":
-            return Support.no(
-                "tiku does not convert language models to openvino yet",
-                "tiku 尚不能将语言模型转换为 openvino",
-            )
         if not (fits := exportable(subject, self.name)):
             return fits
-        if int8:
+        if scheme == "int8-dynamic":
             return _int8_as_asked(subject.numerics)
-        if subject.numerics.scheme == "fp32":
+        if scheme.endswith(WEIGHT_ONLY):
+            return storable(subject)
+        if scheme == "fp32":
             return Support.yes()
-        return Support.no(
-            f"tiku has no {subject.numerics.scheme} for openvino",
-            f"tiku 尚未为 openvino 实现 {subject.numerics.scheme}",
-        )
+        return Support.no(f"tiku has no {scheme} for openvino", f"tiku 尚未为 openvino 实现 {scheme}")
 
     def save(self, subject: Subject, folder: Path) -> None:
-        """Convert, check and write; weights in float32 or, where asked for, int8. Raises `ModelError`."""
+        """Convert, check and write; weights in float32 or, if asked for, in few bits. Raises `ModelError`."""
         require(self)
         import openvino
 
         folder.mkdir(parents=True, exist_ok=True)
-        inputs = example_inputs(subject)
-        anything = openvino.PartialShape([-1, -1])
+        language = subject.task == "causal-lm"
         with tracing(subject, self.name):
-            model = openvino.convert_model(
-                traceable_module(subject, list(inputs)),
-                example_input=tuple(inputs.values()),
-                input=[(anything, openvino.Type.i64)] * len(inputs),
-            )
-            for port, name in zip(model.inputs, inputs, strict=True):
-                port.get_tensor().set_names({name})
-            model.outputs[0].get_tensor().set_names({"logits"})
-            session = OpenVinoSession(model, threads=1, device="cpu", hint="LATENCY", fusion=True)
-        check_export(subject, session)
+            model = _converted_decoder(subject) if language else _converted_classifier(subject)
+            session = _session(model, subject.task)
+        (check_decoder if language else check_export)(subject, session)
         session.close()
-        if subject.numerics.scheme == "int8-dynamic":
-            model = compress(model, subject.numerics.options)
-        openvino.save_model(model, str(folder / _GRAPH), compress_to_fp16=False)
+        if subject.numerics.scheme != "fp32":
+            model = _narrowed(model, subject)
+            if language:
+                session = _session(model, subject.task)
+                refuse_garbage(subject, session)
+                session.close()
+        openvino.save_model(model, str(folder / GRAPH), compress_to_fp16=False)
 
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
     ) -> Session:
         require(self)
-        return OpenVinoSession(
-            folder / _GRAPH,
-            threads=threads,
-            device=device,
-            hint=options.get("hint", "LATENCY"),
-            fusion=options.get("fusion", True),
-        )
+        return _session(folder / GRAPH, task, options, threads=threads, device=device)
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
-        return _STANDALONE.format(settings=json.dumps(_arithmetic(options.get("fusion", True))))
+        opening = _OPEN.format(settings=json.dumps(arithmetic(options.get("fusion", True))))
+        return opening + (LANGUAGE_FORWARD if task == "causal-lm" else _FORWARD)
 
 
-class OpenVinoSession(Session):
-    """Runs the IR, a file or a model in memory, in float32 arithmetic with `threads` threads.
+def _converted_classifier(subject: Subject) -> Any:
+    import openvino
 
-    Without `fusion` the plugin makes no fused subgraphs (its snippets: attention, chains of elementwise
-    operators); what its kernels do to their own outputs, such as adding a bias, stays one with them.
-    """
-
-    runtime = "openvino"
-
-    def __init__(self, graph: Any, *, threads: int, device: str, hint: str, fusion: bool) -> None:
-        import openvino
-
-        if device.upper() not in ("AUTO", "CPU"):
-            raise ArtefactError(
-                "tiku runs OpenVINO on the CPU only", got=device, allowed="auto, cpu", next_step="use auto"
-            )
-        settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": hint,
-            **_arithmetic(fusion),
-        }
-        try:
-            core = openvino.Core()
-            model = core.read_model(str(graph)) if isinstance(graph, Path) else graph
-            compiled = core.compile_model(model, "CPU", settings)
-        except Exception as error:  # openvino raises RuntimeError and classes of its own
-            raise ArtefactError(
-                "openvino cannot open this model",
-                got=f"{getattr(graph, 'name', _GRAPH)}: {first_line(error)}",
-                allowed="the files as tiku wrote them",
-                next_step="build the artefact again",
-            ) from error
-        self._names = [port.get_any_name() for port in compiled.inputs]
-        self._request = compiled.create_infer_request()
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        import numpy as np
-
-        outputs = self._request.infer({name: inputs[name] for name in self._names}, share_inputs=True)
-        logits: NDArray[np.float32] = np.array(outputs[0])  # the request reuses its own buffer
-        return logits
-
-    def close(self) -> None:
-        del self._request
+    inputs = example_inputs(subject)
+    module = traceable_module(subject, list(inputs))
+    codes = widened(module)
+    anything = openvino.PartialShape([-1, -1])
+    model = openvino.convert_model(
+        module, example_input=tuple(inputs.values()), input=[(anything, openvino.Type.i64)] * len(inputs)
+    )
+    for port, name in zip(model.inputs, inputs, strict=True):
+        port.get_tensor().set_names({name})
+    model.outputs[0].get_tensor().set_names({"logits"})
+    return put_codes(model, codes)
 
 
-def _arithmetic(fusion: bool) -> dict[str, str]:
-    return {"INFERENCE_PRECISION_HINT": "f32", **({} if fusion else {"SNIPPETS_MODE": "DISABLE"})}
+def _converted_decoder(subject: Subject) -> Any:
+    """Attention stays one operator, which the plugin runs together with the cache."""
+    network = sharing_copy(subject.module)
+    network.set_attn_implementation("sdpa" if getattr(network, "_supports_sdpa", False) else "eager")
+    decoder = traceable_decoder(network)
+    codes = widened(decoder.module)
+    return put_codes(converted_decoder(decoder), codes)
+
+
+def _narrowed(model: Any, subject: Subject) -> Any:
+    """The model with weights in int8, or with its few-bit weights multiplied by int8 activations."""
+    if subject.numerics.scheme == "int8-dynamic":
+        return compress(model, subject.numerics.options)
+    return group_activations(model, None)
+
+
+def _session(
+    graph: Any,
+    task: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+) -> OpenVinoSession:
+    kind = OpenVinoLanguageSession if task == "causal-lm" else OpenVinoSession
+    options = options or {}
+    hint, fusion = options.get("hint", "LATENCY"), options.get("fusion", True)
+    return kind(graph, threads=threads, device=device, hint=hint, fusion=fusion)
 
 
 def _int8_as_asked(numerics: Numerics) -> Support:

@@ -25,7 +25,7 @@ class OpenVinoMethod(Method):
     title: ClassVar[Text] = Text("OpenVINO", "OpenVINO")
     source: ClassVar[str] = "OpenVINO documentation, CPU Device; High-level Performance Hints"
     extra: ClassVar[str | None] = "openvino"
-    tasks: ClassVar[frozenset[str]] = frozenset({"text-classification"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"text-classification", "causal-lm"})
     slot: ClassVar[str | None] = "runtime"
 
     hint: str = param(

@@ -1,0 +1,72 @@
+"""An open OpenVINO model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiku.core.errors import ArtefactError
+from tiku.core.subject import Session
+from tiku.runtimes._explain import first_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["GRAPH", "OpenVinoSession", "arithmetic"]
+
+GRAPH = "openvino_model.xml"  # the name optimum-intel uses, with openvino_model.bin beside it
+
+
+class OpenVinoSession(Session):
+    """Runs the IR, a file or a model in memory, in float32 arithmetic with `threads` threads.
+
+    Without `fusion` the plugin makes no fused subgraphs (its snippets: attention, chains of elementwise
+    operators); what its kernels do to their own outputs, such as adding a bias, stays one with them.
+    """
+
+    runtime = "openvino"
+
+    def __init__(self, graph: Any, *, threads: int, device: str, hint: str, fusion: bool) -> None:
+        import openvino
+
+        if device.upper() not in ("AUTO", "CPU"):
+            raise ArtefactError(
+                "tiku runs OpenVINO on the CPU only", got=device, allowed="auto, cpu", next_step="use auto"
+            )
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": hint,
+            **arithmetic(fusion),
+        }
+        try:
+            core = openvino.Core()
+            model = core.read_model(str(graph)) if isinstance(graph, Path) else graph
+            compiled = core.compile_model(model, "CPU", settings)
+        except Exception as error:  # openvino raises RuntimeError and classes of its own
+            raise ArtefactError(
+                "openvino cannot open this model",
+                got=f"{getattr(graph, 'name', GRAPH)}: {first_line(error)}",
+                allowed="the files as tiku wrote them",
+                next_step="build the artefact again",
+            ) from error
+        self._names = [port.get_any_name() for port in compiled.inputs]
+        self._compiled = compiled
+        self._request = compiled.create_infer_request()
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        import numpy as np
+
+        outputs = self._request.infer({name: inputs[name] for name in self._names}, share_inputs=True)
+        logits: NDArray[np.float32] = np.array(outputs[0])  # the request reuses its own buffer
+        return logits
+
+    def close(self) -> None:
+        del self._request, self._compiled
+
+
+def arithmetic(fusion: bool) -> dict[str, str]:
+    """The plugin's settings beside its threads. By itself it keeps a language model's cache in 8 bits."""
+    exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+    return {**exact, **({} if fusion else {"SNIPPETS_MODE": "DISABLE"})}
