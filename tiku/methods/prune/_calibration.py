@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "calibration_batches", "pieces", "spread"]
+__all__ = ["Batch", "calibration_batches", "encoded", "spread"]
 
 _BATCH_TOKENS = 2048
 _ENCODED = 64  # examples encoded at once
@@ -48,7 +48,7 @@ def calibration_batches(subject: Subject, context: Context, *, tokens: int, max_
     parts = [s.calibration if len(s.calibration) else s.train for s in context.splits]
     found: list[tuple[Mapping[str, list[int]], int | None]] = []
     for data in parts:
-        found += _part(subject, data, tokens // len(parts), max_length)
+        found += encoded(subject, data, tokens // len(parts), max_length)
     if not found:
         raise DataError(
             "there are no calibration texts to judge the parts of the model by",
@@ -61,19 +61,19 @@ def calibration_batches(subject: Subject, context: Context, *, tokens: int, max_
     return [_batch(subject, [found[i] for i in positions]) for positions in plan]
 
 
-def pieces(subject: Subject, data: Dataset, max_length: int) -> Dataset:
+def _pieces(subject: Subject, data: Dataset, max_length: int) -> Dataset:
     """The data as a model of `max_length` tokens can read them on: running text in pieces."""
     if subject.task == "causal-lm" and isinstance(data, Prose):
         return data.passages(_CHARACTERS_PER_TOKEN * max_length)
     return data
 
 
-def _part(
+def encoded(
     subject: Subject, data: Dataset, tokens: int, max_length: int
 ) -> list[tuple[Mapping[str, list[int]], int | None]]:
-    """Encodings with their class, where the data's classes are the model's."""
+    """About `tokens` tokens as encodings, each with its class where the data's classes are the model's."""
     family: Family = registry.get("models", subject.family)
-    data = pieces(subject, data, max_length)
+    data = _pieces(subject, data, max_length)
     some = data.take(spread(len(data), tokens))
     known = subject.labels and subject.labels == some.classes()
     targets = some.targets() if known else None
