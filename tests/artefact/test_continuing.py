@@ -112,8 +112,8 @@ def test_exam_that_decides_on_generated_text_measures_it_of_every_recipe() -> No
 
 
 def test_prompt_lookup_refuses_what_cannot_go_back(language_model: Subject) -> None:
-    elsewhere = PromptLookupMethod().supports(replace(language_model, runtime="onnxruntime"))
-    assert not elsewhere and "onnxruntime cannot cut" in elsewhere.reason.en
+    elsewhere = PromptLookupMethod().supports(replace(language_model, runtime="openvino"))
+    assert not elsewhere and "openvino cannot cut" in elsewhere.reason.en
 
     class Recurrent:
         _is_stateful = True

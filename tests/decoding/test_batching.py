@@ -43,7 +43,7 @@ class TableRows(Rows):
 
 
 class Batching(TableSession):
-    def rows(self, longest: Sequence[int], *, cache_format: str = "fp32") -> Rows:
+    def rows(self, longest: Sequence[int]) -> Rows:
         self.longest = list(longest)
         self.made = TableRows(self)
         return self.made

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import transformers
 
 from tests.measure.language.models import MAKERS, mistral, session
+from tiku.core import registry
 from tiku.core.errors import CannotMeasure
 from tiku.core.subject import Session
+from tiku.decoding import DraftModel, PromptLookup, Request, greedy
+from tiku.testing import tiny_language_model
 
 TOKENS = np.random.default_rng(0).integers(0, 61, size=(1, 30))
 
@@ -29,6 +35,27 @@ def test_cut_cache_goes_on_as_if_nothing_had_been_there(make, keep: int, detour:
     model = session(make())
     whole = model.run({"input_ids": TOKENS})
     np.testing.assert_allclose(_after_a_detour(model, keep, detour), whole[:, keep:], atol=1e-3)
+
+
+@pytest.mark.parametrize("make", [MAKERS["llama"], lambda: mistral(window=6)], ids=["llama", "mistral"])
+def test_onnx_runtime_cuts_back_and_drafts_leave_its_text_as_it_is(make, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    runtime = registry.get("runtimes", "onnxruntime")
+    subject = replace(tiny_language_model(), module=make(), runtime="onnxruntime")
+    assert runtime.supports(subject) and runtime.crops
+    runtime.save(subject, tmp_path)
+    model = runtime.open(tmp_path, task="causal-lm", options={}, threads=1, device="cpu")
+    whole = model.run({"input_ids": TOKENS})
+    np.testing.assert_allclose(_after_a_detour(model, 20, 3), whole[:, 20:], atol=1e-3)
+    request = Request((5, 9, 2, 5, 9), 30)
+    plain = greedy(model, request)
+    for drafter in (PromptLookup(6, 2, 1), DraftModel(session(MAKERS["llama"](seed=3)), 4)):
+        drafted = greedy(model, request, drafter)
+        assert drafted.tokens == plain.tokens and drafted.proposed > 0
+    assert drafted.accepted < drafted.proposed
+    with pytest.raises(ValueError, match="5 tokens cannot be cut to 6"):
+        model.crop(model.extend(TOKENS[:, :5])[1], 6)
+    model.close()
 
 
 def test_cache_cannot_be_cut_to_more_than_it_holds() -> None:

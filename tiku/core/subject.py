@@ -110,7 +110,7 @@ class Session(ABC):
             next_step="decode without a draft, or with a runtime that can, such as torch",
         )
 
-    def rows(self, longest: Sequence[int], *, cache_format: str = "fp32") -> Rows:
+    def rows(self, longest: Sequence[int]) -> Rows:
         """Causal language models: room for rows of at most these many tokens, extended together.
 
         Raises `CannotMeasure` where the runtime or the model cannot.

@@ -22,7 +22,6 @@ def decode_together(
     slots: int,
     *,
     chooser: Callable[[int], Chooser] = lambda number: Greedy(),
-    cache_format: str = "fp32",
 ) -> tuple[list[Generated], dict[str, Any]]:
     """At most `slots` requests at a time; what each got in the order of the requests, and the report
     on the cache.
@@ -38,7 +37,7 @@ def decode_together(
     if not waiting:
         return [text.result() for text in texts], {}
     longest = sorted((len(requests[i].tokens) + requests[i].limit for i in waiting), reverse=True)[:slots]
-    batch = _Batch(session.rows(longest, cache_format=cache_format), requests, texts)
+    batch = _Batch(session.rows(longest), requests, texts)
     waiting.sort(key=lambda i: requests[i].limit)
     while waiting or batch.running:
         while waiting and len(batch.running) < slots:

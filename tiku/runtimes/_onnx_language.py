@@ -96,6 +96,17 @@ class OnnxLanguageSession(OnnxRuntimeSession):
         logits, *parts = self._run(self._outputs, fed, before.parts)
         return logits.numpy(), _Cache(parts, total)
 
+    def crop(self, cache: Any, length: int) -> Any:
+        import numpy as np
+        from onnxruntime import OrtValue
+
+        if length > cache.tokens:
+            raise ValueError(f"a cache of {cache.tokens} tokens cannot be cut to {length}")
+        if length == cache.tokens:
+            return cache
+        kept = (np.ascontiguousarray(part.numpy()[:, :, :length]) for part in cache.parts)
+        return _Cache([OrtValue.ortvalue_from_numpy(array) for array in kept], length)
+
     def _run(self, outputs: list[str], fed: Mapping[str, NDArray[Any]], past: Sequence[Any]) -> list[Any]:
         from onnxruntime import OrtValue
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from tiku.runtimes._int8_cache import narrowed, widened
+
 if TYPE_CHECKING:
     import torch
 
@@ -39,6 +41,10 @@ class Slots(Protocol):
         """values_NHD."""
         ...
 
+    def as_stored(self, values: torch.Tensor) -> torch.Tensor:
+        """The values as `read` would give them."""
+        ...
+
     def copy(self, source: int, target: int, count: int) -> None: ...
 
 
@@ -54,6 +60,9 @@ class PlainSlots:
     def read(self, slots_N: torch.Tensor) -> torch.Tensor:
         return self._held_SHD.index_select(0, slots_N)
 
+    def as_stored(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
     def copy(self, source: int, target: int, count: int) -> None:
         self._held_SHD[target : target + count] = self._held_SHD[source : source + count]
 
@@ -63,7 +72,7 @@ class PlainSlots:
 
 
 class Int8Slots:
-    """As whole numbers from -127 to 127 with one scale per token and head; read back as they came."""
+    """As whole numbers with one scale per token and head; read back in the format they came in."""
 
     def __init__(self, slots: int, like_NHD: torch.Tensor) -> None:
         import torch
@@ -74,17 +83,14 @@ class Int8Slots:
         self._scale_SH1 = like_NHD.new_zeros((slots, heads, 1), dtype=torch.float32)
 
     def write(self, slots_N: torch.Tensor, values_NHD: torch.Tensor) -> None:
-        import torch
-
-        wide_NHD = values_NHD.float()
-        scale_NH1 = wide_NHD.abs().amax(dim=-1, keepdim=True) / 127
-        safe_NH1 = torch.where(scale_NH1 > 0, scale_NH1, 1.0)  # a vector of zeros stays one
-        self._codes_SHD[slots_N] = (wide_NHD / safe_NH1).round().to(torch.int8)
-        self._scale_SH1[slots_N] = scale_NH1
+        self._codes_SHD[slots_N], self._scale_SH1[slots_N] = narrowed(values_NHD)
 
     def read(self, slots_N: torch.Tensor) -> torch.Tensor:
-        codes_NHD = self._codes_SHD.index_select(0, slots_N)
-        return (codes_NHD * self._scale_SH1.index_select(0, slots_N)).to(self._dtype)
+        codes_NHD, scale_NH1 = (h.index_select(0, slots_N) for h in (self._codes_SHD, self._scale_SH1))
+        return widened(codes_NHD, scale_NH1, self._dtype)
+
+    def as_stored(self, values: torch.Tensor) -> torch.Tensor:
+        return widened(*narrowed(values), self._dtype)
 
     def copy(self, source: int, target: int, count: int) -> None:
         for held in (self._codes_SHD, self._scale_SH1):
@@ -156,7 +162,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         for held, new_BHQD in pairs:
             held.write(now.write_N, _rows(new_BHQD))
         if now.read_BT is None:
-            return key_states, value_states
+            return tuple(held.as_stored(new_BHQD) for held, new_BHQD in pairs)
         keys, values = (_gathered(held, now.read_BT) for held, _ in pairs)
         return keys, values
 

@@ -76,6 +76,7 @@ class OnnxRuntime(Runtime):
     title: ClassVar[Text] = Text("ONNX Runtime", "ONNX Runtime")
     extra: ClassVar[str | None] = "onnx"
     modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    crops: ClassVar[bool] = True
 
     def supports(self, subject: Subject) -> Support:
         if not (there := installed(self, "onnx")):
