@@ -17,6 +17,11 @@ def test_steps_are_ordered_by_stage_whatever_the_order_given() -> None:
     assert hash_of(one) == hash_of(other)
 
 
+def test_number_formats_come_after_whatever_else_compresses() -> None:
+    given = Recipe.parse(["int8-dynamic", "prune-depth", "vocabulary-trim"])
+    assert given.names() == ("prune-depth", "vocabulary-trim", "int8-dynamic")
+
+
 def test_a_written_out_default_is_the_same_recipe() -> None:
     config = dict(Recipe.parse(["int8-dynamic"]).steps[0].config)
     assert hash_of(Recipe.parse(["int8-dynamic"])) == hash_of(

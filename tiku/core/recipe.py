@@ -45,8 +45,11 @@ class Recipe:
 
     @classmethod
     def of(cls, *methods: Method) -> Recipe:
-        """Order the methods by stage (stable within a stage) and check that they can stand together."""
-        ordered = sorted(methods, key=lambda m: STAGES.index(m.stage))
+        """Order the methods by stage and check that they can stand together.
+
+        Within a stage the order given stays, but number formats come last: only float32 weights are cut.
+        """
+        ordered = sorted(methods, key=lambda m: (STAGES.index(m.stage), m.slot == "numerics"))
         _refuse_doubles(ordered)
         return cls(tuple(Step.of(m) for m in ordered))
 
