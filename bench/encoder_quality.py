@@ -17,7 +17,7 @@ from typing import Any
 from bench._pairs import Row, machine
 
 
-def _of_exam(folder: Path) -> tuple[Any, Any]:
+def of_exam(folder: Path) -> tuple[Any, Any]:
     """(the base's opened artefact, the exam's splits)."""
     from tiku.artefact import open_artefact
     from tiku.examination.inputs import load_inputs
@@ -54,7 +54,7 @@ def rows(exam: Path) -> list[Row]:
 
     from tiku.measure.stats import paired_proportion_difference, wilson
 
-    base, splits = _of_exam(exam)
+    base, splits = of_exam(exam)
     truth = np.asarray(splits.test.targets())
     order = [base.labels.index(name) for name in splits.test.classes()]
     ours = base.predict(splits.test.inputs())[:, order].argmax(axis=1) == truth
