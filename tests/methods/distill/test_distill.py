@@ -12,7 +12,7 @@ from tests.methods.distill import cases
 from tests.methods.prune import subjects
 from tests.training.cases import weight_hash
 from tiku.core import registry
-from tiku.core.errors import DataError
+from tiku.core.errors import DataError, ModelError
 from tiku.core.method import Situation
 from tiku.core.recipe import Recipe
 from tiku.core.subject import Numerics
@@ -120,6 +120,26 @@ def test_a_language_model_student_comes_nearer_to_the_text(loss, language, tmp_p
     assert standing["student"]["loss"] < standing["cut"]["loss"]
     predicted = sum(len(language.processor(text)["input_ids"]) - 1 for text in subjects.CORPUS)
     assert standing["student"]["items"] == standing["teacher"]["items"] == predicted
+
+
+@pytest.mark.parametrize("width", [48, 24])
+def test_a_given_student_learns_whether_or_not_it_is_as_wide(width, language, tmp_path):
+    small = subjects.language_model(language.processor, layers=2, seed=5, hidden_size=width)
+    registry.get("models", "causal-lm").save(small, tmp_path / "small")
+    method = Distill(student=str(tmp_path / "small"), **{**SHORT, "steps": 40, "learning_rate": 3e-3})
+    assert method.supports(language)
+    taught = method.apply(language, _context(tmp_path))
+    facts = taught.facts["distill"]
+    assert taught.module.config.hidden_size == width
+    assert facts["validation"]["student"]["loss"] < facts["validation"]["cut"]["loss"]
+    assert ("hidden_states" in facts) == (width != 48)
+
+
+def test_a_given_student_with_another_tokenizer_is_an_error(language, tmp_path):
+    other = subjects.language_model(subjects.word_piece())
+    registry.get("models", "causal-lm").save(other, tmp_path / "other")
+    with pytest.raises(ModelError, match="reads other tokens"):
+        Distill(student=str(tmp_path / "other"), **SHORT).apply(language, _context(tmp_path))
 
 
 def test_saved_student_loads_with_plain_transformers(language, tmp_path):

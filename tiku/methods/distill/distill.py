@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, ClassVar
 
 from tiku.core.config import param
@@ -17,7 +16,6 @@ from tiku.methods.prune._planning import Shares, supported
 
 __all__ = ["METHOD", "Distill"]
 
-_CALIBRATION_TOKENS = 8192
 _VALIDATION_TOKENS = 8192
 _FEWEST_STEPS = 30
 _LM_BATCH = 512
@@ -30,11 +28,11 @@ _PASSES = 5  # operations per weight and token: two for the teacher, six for a s
 class Distill(Method):
     """Cuts blocks, neurons or heads as `prune-depth` and `prune-width` do, then trains what is left.
 
-    The teacher is the model as it came in. The loss is (1 - hard) * T² * KL(teacher || student) at
-    temperature T plus hard * cross-entropy with the labels (a language model: with the next tokens,
-    both averaged over tokens), plus `hidden` times 1 - cosine between the hidden state after each block
-    and that of the teacher where the next kept block begins, plus `relations` times the KL of the
-    query, key and value relations of the last block.
+    The teacher is the model as it came in; a `student` of one's own takes the place of the cut. The loss
+    is (1 - hard) * T² * KL(teacher || student) at temperature T plus hard * cross-entropy with the labels
+    (a language model: with the next tokens, both averaged over tokens), plus `hidden` times 1 - cosine
+    between the hidden state after each block and that of the teacher where the next kept block begins,
+    plus `relations` times the KL of the query, key and value relations of the last block.
     """
 
     name: ClassVar[str] = "distill"
@@ -48,6 +46,7 @@ class Distill(Method):
     tasks: ClassVar[frozenset[str]] = frozenset({"text-classification", "causal-lm"})
     slow: ClassVar[bool] = True
 
+    student: str = param("", "a smaller model with the same tokenizer; empty: cut from the model itself")
     keep_blocks: float = param(0.5, "share of the blocks that the student has", low=0.01, high=1.0)
     keep_neurons: float = param(1.0, "share of the feed-forward neurons it has", low=0.01, high=1.0)
     keep_heads: float = param(1.0, "share of the attention heads it has", low=0.01, high=1.0)
@@ -75,7 +74,7 @@ class Distill(Method):
                 f"任务 {subject.task} 尚无学生模型可用的损失函数",
             )
         shares = self._shares()
-        if shares.blocks == shares.neurons == shares.heads == 1.0:
+        if not self.student and shares.blocks == shares.neurons == shares.heads == 1.0:
             return Support.no(
                 "the student would be as large as its teacher: keep fewer blocks, neurons or heads",
                 "学生模型将与教师一样大：请减少保留的层、神经元或注意力头",
@@ -87,20 +86,18 @@ class Distill(Method):
 
         Raises `DataError` without texts or labels, `ModelError`, and `TikuError` when training diverges.
         """
+        from tiku.methods.distill._student import cut_student, given_student
         from tiku.methods.distill._teaching import Lesson, teach
-        from tiku.methods.prune._calibration import calibration_batches
-        from tiku.methods.prune._cutting import count_parameters, cut_network
-        from tiku.methods.prune._planning import plan_cut
+        from tiku.methods.prune._cutting import count_parameters
 
-        batches = calibration_batches(
-            subject, context, tokens=_CALIBRATION_TOKENS, max_length=self.max_length
-        )
-        cut, facts = plan_cut(subject.module, self._shares(), batches, context.progress)
-        student = cut_network(subject.module, cut, batches[0])
-        last = facts["blocks_before"] - 1
-        matches = [later - 1 for _, later in pairwise(cut.blocks)] + [last]
-        lesson = Lesson(self._options(), self._objective(), matches, hash_of(dataclasses.asdict(self)))
-        student, taught = teach(subject, student, lesson, context, validation_tokens=_VALIDATION_TOKENS)
+        if self.student:
+            pupil = given_student(subject, self.student, context, relations=bool(self.relations))
+        else:
+            pupil = cut_student(subject, context, self._shares(), self.max_length)
+        identity = hash_of(dataclasses.asdict(self))
+        lesson = Lesson(self._options(), self._objective(), pupil.matches, identity)
+        student, taught = teach(subject, pupil.module, lesson, context, validation_tokens=_VALIDATION_TOKENS)
+        facts = pupil.facts
         facts |= {
             "parameters_before": count_parameters(subject.module),
             "parameters": count_parameters(student),
@@ -119,6 +116,8 @@ class Distill(Method):
         return (cls(keep_blocks=0.5, steps=steps),)
 
     def _shares(self) -> Shares:
+        if self.student:
+            return Shares()
         return Shares(self.keep_blocks, self.keep_neurons, self.keep_heads, self.importance)
 
     def _options(self) -> Any:
