@@ -47,6 +47,12 @@ class Codes:
         zero = 1 << (self.bits - 1) if self.zero_OG is None else self._spread(self.zero_OG.float())
         return (self.codes_OI.float() - zero) * self._spread(self.scale_OG)
 
+    def rows(self, start: int | None, end: int | None, step: int = 1) -> Codes:
+        """The codes of some outputs."""
+        at = slice(start, end, step)
+        zero = None if self.zero_OG is None else self.zero_OG[at]
+        return Codes(self.bits, self.group, self.codes_OI[at], self.scale_OG[at], zero)
+
     def _spread(self, per_group: Tensor) -> Tensor:
         return per_group.repeat_interleave(self.group, dim=1)[:, : self.codes_OI.shape[1]]
 

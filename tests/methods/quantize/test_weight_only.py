@@ -71,12 +71,19 @@ def test_a_quantised_head_gets_its_own_weights_and_survives_saving(tmp_path: Pat
     torch.testing.assert_close(mine, logits(changed.module, IDS), rtol=1e-4, atol=1e-5)
 
 
-def test_the_facts_say_what_was_left_and_where_a_group_became_a_row(tmp_path: Path) -> None:
-    changed = Int4WeightOnly(group=64).apply(tiny_language_model(), tiny_context(tmp_path))
+def test_the_facts_say_what_was_left_and_where_another_group_was_taken(tmp_path: Path) -> None:
+    subject = tiny_language_model()
+    subject.module.model.layers[0].mlp.up_proj = torch.nn.Linear(96, 64)
+    subject.module.model.layers[1].mlp.up_proj = torch.nn.Linear(40, 64)
+    changed = Int4WeightOnly(group=64).apply(subject, tiny_context(tmp_path))
     told = changed.facts["quantised"]
     assert told["layers"] == 14 and told["skipped"] == {"output head": ["lm_head"]}
-    whole_rows = told["per_channel_because_the_group_does_not_divide"]
-    assert len(whole_rows) == 6 and not any("down_proj" in name for name in whole_rows)  # 32 inputs, and 64
+    others = told["other_groups_where_it_does_not_divide"]
+    assert others["32"] == ["model.layers.*.mlp.up_proj"]
+    assert "model.layers.*.mlp.up_proj" in others["per_channel"] and len(others["per_channel"]) == 6
+    assert changed.module.model.layers[0].mlp.up_proj.group == 32  # 96 inputs
+    assert changed.module.model.layers[1].mlp.up_proj.group == 40
+    assert changed.module.model.layers[0].mlp.down_proj.group == 64
     assert changed.numerics.scheme == "int4-weight-only" and changed.numerics.options["group"] == 64
 
 

@@ -20,7 +20,7 @@ from tiku.methods.quantize._targets import Layer
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SharedInput", "shared_inputs", "statistics"]
+__all__ = ["SharedInput", "forward", "shared_inputs", "statistics", "watching"]
 
 _MOST_BYTES = 2 << 30  # of Hessians at a time: with more, the texts are run again
 _COLUMNS = 256  # the upper half of X^T X is computed in blocks of so many columns
@@ -90,9 +90,9 @@ def shared_inputs(subject: Subject, layers: Sequence[Layer], texts: CalibrationT
         seen.setdefault(layer.name, []).append(x)
 
     first = CalibrationTexts(sorted(texts.encodings, key=lambda e: len(next(iter(e.values()))))[:1])
-    with _watching(layers, note):
+    with watching(layers, note):
         for batch in batches(subject, first):
-            _run(subject.module, batch)
+            forward(subject.module, batch)
     by_tensors: dict[tuple[int, ...], list[Layer]] = {}
     named = {layer.name: layer for layer in layers}
     for name, tensors in seen.items():
@@ -151,16 +151,16 @@ def _gather(
         by_name[layer.name].add(_rows(x, mask[0]))
 
     done, whole = place
-    with _watching([group.layers[0] for group in part], note):
+    with watching([group.layers[0] for group in part], note):
         for batch in batches(subject, texts):
             progress(done, whole, "calibration")
             mask[0] = _mask(batch)
-            _run(subject.module, batch)
+            forward(subject.module, batch)
             done += 1
 
 
 @contextmanager
-def _watching(layers: Sequence[Layer], note: Callable[[Layer, Tensor], None]) -> Iterator[None]:
+def watching(layers: Sequence[Layer], note: Callable[[Layer, Tensor], None]) -> Iterator[None]:
     """`note` is called with each layer's input whenever it runs."""
 
     def hook(layer: Layer) -> Callable[[Any, tuple[Any, ...]], None]:
@@ -174,15 +174,17 @@ def _watching(layers: Sequence[Layer], note: Callable[[Layer, Tensor], None]) ->
             handle.remove()
 
 
-def _run(module: Any, batch: dict[str, Any]) -> None:
-    """A forward pass of the whole module, without a cache and with as few logits as it can give."""
+def forward(module: Any, batch: dict[str, Any]) -> Tensor:
+    """The logits of a forward pass, without a cache and for as few tokens as the module can do with."""
     import torch
 
     accepted = inspect.signature(module.forward).parameters
     spare = {"use_cache": False, "logits_to_keep": 1}
     given = {name: value for name, value in spare.items() if name in accepted}
     with torch.inference_mode():
-        module(**{name: torch.from_numpy(array) for name, array in batch.items()}, **given)
+        output = module(**{name: torch.from_numpy(array) for name, array in batch.items()}, **given)
+    logits: Tensor = getattr(output, "logits", output)
+    return logits
 
 
 def _mask(batch: dict[str, Any]) -> Tensor | None:

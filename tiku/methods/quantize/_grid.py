@@ -19,6 +19,7 @@ __all__ = ["Grid", "GridKind", "fit_grid", "round_to_nearest"]
 
 _SHRINKS = tuple(1 - step / 40 for step in range(20))  # 1 … 0.525 of the range
 _CHUNK = 1 << 17  # weights searched at a time: they stay in the cache
+_SMALLEST_GROUP = 32
 _SMALLEST = 1e-30  # below it a group counts as zero: its scale would leave float32's normal range
 
 
@@ -32,8 +33,12 @@ class GridKind:
     search: bool = True
 
     def group_of(self, inputs: int) -> int:
-        """The group size for a layer with so many inputs: all of them where the group does not divide."""
-        return self.group if self.group and inputs % self.group == 0 else inputs
+        """The group size for a layer with so many inputs: the asked one, or its half or quarter down to 32
+        if only that divides them, else all of them."""
+        group = self.group
+        while group and inputs % group and group % 2 == 0 and group // 2 >= _SMALLEST_GROUP:
+            group //= 2
+        return group if group and inputs % group == 0 else inputs
 
     @property
     def top(self) -> int:

@@ -78,12 +78,15 @@ def report_of(targets: Targets, kind: GridKind) -> dict[str, Any]:
             allowed="a model with linear layers outside its head",
             next_step="leave this method out, or set quantize_head",
         )
-    whole_rows = [
-        layer.name for layer in targets.layers if kind.group and not layer.head and layer.inputs % kind.group
-    ]
     report: dict[str, Any] = {"layers": len(targets.layers), "skipped": targets.skipped_patterns()}
-    if whole_rows:
-        report["per_channel_because_the_group_does_not_divide"] = patterns(whole_rows)
+    other: dict[str, list[str]] = {}
+    for layer in targets.layers:
+        if kind.group and not layer.head and layer.inputs % kind.group:
+            group = kind.group_of(layer.inputs)
+            name = "per_channel" if group == layer.inputs else str(group)
+            other.setdefault(name, []).append(layer.name)
+    if other:
+        report["other_groups_where_it_does_not_divide"] = {k: patterns(v) for k, v in other.items()}
     return report
 
 

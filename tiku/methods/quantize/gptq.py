@@ -100,9 +100,8 @@ class GPTQ(Method):
         nearest = grid.codes_of(whole)
         at = 0
         for layer, weight in zip(group.layers, weights, strict=True):
-            rows = slice(at, at + len(weight))
+            own, plain = (codes.rows(at, at + len(weight)) for codes in (found.codes, nearest))
             at += len(weight)
-            own, plain = _part(found.codes, rows), _part(nearest, rows)
             yield layer, (own if record.better(layer, weight, own, plain, hessian) else plain)
 
 
@@ -134,9 +133,8 @@ class _Record:
             self._equal.append(layer.name)
             return True
         step = -(-len(weight_OI) // _JUDGED_ROWS)
-        rows = slice(None, None, step)
-        weight = weight_OI[rows]
-        errors = [hessian_error(_part(c, rows).weight() - weight, hessian_II) for c in (own, plain)]
+        some = weight_OI[::step]
+        errors = [hessian_error(c.rows(None, None, step).weight() - some, hessian_II) for c in (own, plain)]
         better = errors[0] < errors[1]
         if not better:
             self._worse.append(layer.name)
@@ -155,19 +153,6 @@ class _Record:
             "inputs_that_never_fired": self._dead,
         }
         return told | {key: value for key, value in named.items() if value}
-
-
-def _part(codes: Codes, rows: slice) -> Codes:
-    """Some rows of the codes."""
-    from dataclasses import replace
-
-    zero = codes.zero_OG
-    return replace(
-        codes,
-        codes_OI=codes.codes_OI[rows],
-        scale_OG=codes.scale_OG[rows],
-        zero_OG=None if zero is None else zero[rows],
-    )
 
 
 METHOD = GPTQ
