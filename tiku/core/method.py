@@ -70,6 +70,7 @@ class Method(ABC):
     extra: ClassVar[str | None] = None  # the optional dependency it needs
     tasks: ClassVar[frozenset[str]] = frozenset()  # empty: every task
     slot: ClassVar[str | None] = None  # methods of one slot exclude each other ("runtime")
+    promise: ClassVar[float] = 0.5  # 0 … 1, what is expected before measuring: orders the trials
     slow: ClassVar[bool] = False  # minutes to build or open: tried after everything else
 
     @abstractmethod

@@ -44,17 +44,14 @@ class MethodQuestion(Question):
         return tuple(sorted(proposals, key=lambda p: -p.priority))
 
     def _alone_and_built(self, candidate: Method, runtimes: Sequence[Method], rank: int) -> list[Proposal]:
-        """The method on the default runtime; for a compression also on each other runtime, since
-        a number format pays only where the runtime multiplies in it. Those come right after the
-        runtime itself; what is slow to build comes last."""
-        promise = 0.0 if candidate.slow else _PRIORITY[candidate.stage]
-        alone = Proposal(Recipe.of(candidate), self.id, priority=promise - 0.1 * rank)
-        if candidate.stage != "compress":
+        """The method on the default runtime; a number format also on each other runtime, just before,
+        since it pays only where the runtime multiplies in it."""
+        promise = candidate.promise - _LATER * rank
+        alone = Proposal(Recipe.of(candidate), self.id, priority=promise)
+        if candidate.slot != "numerics":
             return [alone]
         built = [
-            replace(
-                alone, recipe=Recipe.of(candidate, runtime), priority=_PRIORITY["compile"] - 0.01 - 0.1 * rank
-            )
+            replace(alone, recipe=Recipe.of(candidate, runtime), priority=promise + 0.1 * _LATER)
             for runtime in runtimes
             if not runtime.slow and _stand_together(candidate, runtime)
         ]
@@ -148,7 +145,7 @@ class MethodQuestion(Question):
         return Text(f"No method could be measured here: {told.en}.", f"此处没有方法可测：{told.zh}。")
 
 
-_PRIORITY = {"compile": 4.0, "serve": 3.0, "compress": 2.0, "train": 1.0}
+_LATER = 0.1  # how much less each further config of a method promises
 _NOTHING_BUILT = Text(
     "Not measured: this release has no method for this question yet. `tiku questions` holds the written "
     "answer.",

@@ -35,6 +35,7 @@ def check_declaration(kind: type[Method], situation: Situation) -> None:
     bilingual(kind.title, f"{where}.title", name_allowed=True)
     assert kind.stage in STAGES, f"{where}.stage {kind.stage!r} is not one of {STAGES}"
     assert kind.source.strip(), f"{where}.source names no paper or documentation"
+    assert 0 <= kind.promise <= 1, f"{where}.promise {kind.promise} is not within 0 … 1"
     unknown = set(kind.questions) - set(registry.names("questions"))
     assert kind.questions and not unknown, f"{where}.questions: {sorted(unknown) or 'none named'}"
     for field in dataclasses.fields(kind):

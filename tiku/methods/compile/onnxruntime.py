@@ -20,6 +20,7 @@ class OnnxRuntimeMethod(Method):
     """Export to ONNX and let ONNX Runtime fuse and execute the graph."""
 
     name: ClassVar[str] = "onnxruntime"
+    promise: ClassVar[float] = 1.0
     stage: ClassVar[Stage] = "compile"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("ONNX Runtime", "ONNX Runtime")

@@ -20,6 +20,7 @@ class OpenVinoMethod(Method):
     """Convert to OpenVINO IR and execute with its CPU plugin."""
 
     name: ClassVar[str] = "openvino"
+    promise: ClassVar[float] = 0.98
     stage: ClassVar[Stage] = "compile"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("OpenVINO", "OpenVINO")

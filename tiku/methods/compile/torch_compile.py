@@ -24,6 +24,7 @@ class TorchCompileMethod(Method):
     """`torch.compile` with dynamic shapes, warmed up on the lengths of the calibration texts."""
 
     name: ClassVar[str] = "torch-compile"
+    promise: ClassVar[float] = 0.3
     stage: ClassVar[Stage] = "compile"
     questions: ClassVar[tuple[str, ...]] = ("inference",)
     title: ClassVar[Text] = Text("torch.compile", "torch.compile 编译")

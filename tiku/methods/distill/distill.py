@@ -36,6 +36,7 @@ class Distill(Method):
     """
 
     name: ClassVar[str] = "distill"
+    promise: ClassVar[float] = 0.35
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Distillation into a smaller model", "蒸馏到更小的模型")

@@ -24,6 +24,7 @@ class FoldQkv(Method):
     """
 
     name: ClassVar[str] = "fold-qkv"
+    promise: ClassVar[float] = 0.56
     stage: ClassVar[Stage] = "serve"  # it needs to know the runtime
     questions: ClassVar[tuple[str, ...]] = ("inference",)
     title: ClassVar[Text] = Text("One product for query, key and value", "查询、键、值合并为一次矩阵乘")

@@ -30,6 +30,7 @@ class HalfWeights(Method):
     """
 
     name: ClassVar[str] = "half-weights"
+    promise: ClassVar[float] = 0.7
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("memory",)
     title: ClassVar[Text] = Text("Weights stored in 16 bits", "权重以 16 位存储")

@@ -26,6 +26,7 @@ class LosslessWeights(Method):
     """
 
     name: ClassVar[str] = "lossless-weights"
+    promise: ClassVar[float] = 0.62
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("memory",)
     title: ClassVar[Text] = Text("Lossless compression of the weight files", "权重文件无损压缩")

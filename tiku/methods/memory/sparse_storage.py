@@ -29,6 +29,7 @@ class SparseStorage(Method):
     """
 
     name: ClassVar[str] = "sparse-storage"
+    promise: ClassVar[float] = 0.3
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("memory",)
     title: ClassVar[Text] = Text("Sparse storage of masked weights", "掩码权重的稀疏存储")

@@ -25,6 +25,7 @@ class PruneDepth(Method):
     """
 
     name: ClassVar[str] = "prune-depth"
+    promise: ClassVar[float] = 0.45
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Depth pruning", "深度剪枝")

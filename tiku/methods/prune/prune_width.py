@@ -26,6 +26,7 @@ class PruneWidth(Method):
     """
 
     name: ClassVar[str] = "prune-width"
+    promise: ClassVar[float] = 0.44
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Structured width pruning", "结构化宽度剪枝")

@@ -42,6 +42,7 @@ class VocabularyTrim(Method):
     """
 
     name: ClassVar[str] = "vocabulary-trim"
+    promise: ClassVar[float] = 0.75
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("memory", "inference")
     title: ClassVar[Text] = Text("Vocabulary trimming", "词表裁剪")

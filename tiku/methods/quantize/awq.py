@@ -31,6 +31,7 @@ class AWQ(Method):
     """
 
     name: ClassVar[str] = "awq"
+    promise: ClassVar[float] = 0.4
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("AWQ", "AWQ")

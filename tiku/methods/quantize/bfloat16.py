@@ -24,6 +24,7 @@ class BFloat16(Method):
     """
 
     name: ClassVar[str] = "bfloat16"
+    promise: ClassVar[float] = 0.8
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Computing in bfloat16", "bfloat16 计算")

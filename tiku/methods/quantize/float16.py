@@ -24,6 +24,7 @@ class Float16(Method):
     """
 
     name: ClassVar[str] = "float16"
+    promise: ClassVar[float] = 0.4
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Computing in float16", "float16 计算")

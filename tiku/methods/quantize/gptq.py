@@ -34,6 +34,7 @@ class GPTQ(Method):
     """
 
     name: ClassVar[str] = "gptq"
+    promise: ClassVar[float] = 0.45
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("GPTQ", "GPTQ")

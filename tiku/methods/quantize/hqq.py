@@ -23,6 +23,7 @@ class HQQ(Method):
     `facts["quantised"]["hqq"]` says how many groups moved, and the error relative to before."""
 
     name: ClassVar[str] = "hqq"
+    promise: ClassVar[float] = 0.5
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("HQQ (half-quadratic quantisation)", "HQQ（半二次量化）")

@@ -22,6 +22,7 @@ class Int8WeightOnly(Method):
     loses the least; no calibration data. A quarter of the float32 size, and less to read per token."""
 
     name: ClassVar[str] = "int8-weight-only"
+    promise: ClassVar[float] = 0.6
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Weight-only int8 quantisation", "仅权重 int8 量化")

@@ -26,6 +26,7 @@ class BatchTuning(Method):
     """
 
     name: ClassVar[str] = "batch-tuning"
+    promise: ClassVar[float] = 0.55
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("inference", "energy")
     title: ClassVar[Text] = Text("Tuned batch size", "批大小调优")

@@ -23,6 +23,7 @@ class ContinuousBatching(Method):
     """
 
     name: ClassVar[str] = "continuous-batching"
+    promise: ClassVar[float] = 0.84
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Continuous batching", "连续批处理")

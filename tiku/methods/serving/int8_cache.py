@@ -37,6 +37,7 @@ class Int8Cache(Method):
     """
 
     name: ClassVar[str] = "int8-cache"
+    promise: ClassVar[float] = 0.5
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory")
     title: ClassVar[Text] = Text("8-bit key/value cache", "8 位键值缓存")

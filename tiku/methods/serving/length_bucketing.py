@@ -21,6 +21,7 @@ class LengthBucketing(Method):
     """
 
     name: ClassVar[str] = "length-bucketing"
+    promise: ClassVar[float] = 0.9
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("inference", "energy")
     title: ClassVar[Text] = Text("Length-bucketed batches", "按长度分桶组批")

@@ -22,6 +22,7 @@ class PromptLookupMethod(Method):
     """
 
     name: ClassVar[str] = "prompt-lookup"
+    promise: ClassVar[float] = 0.83
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("inference", "energy")
     title: ClassVar[Text] = Text("Prompt-lookup decoding", "提示查找解码")

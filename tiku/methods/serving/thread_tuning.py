@@ -34,6 +34,7 @@ class ThreadTuning(Method):
     """
 
     name: ClassVar[str] = "thread-tuning"
+    promise: ClassVar[float] = 0.65
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("inference", "energy")
     title: ClassVar[Text] = Text("Tuned thread count", "线程数调优")

@@ -23,6 +23,7 @@ class TokenBudget(Method):
     """
 
     name: ClassVar[str] = "token-budget"
+    promise: ClassVar[float] = 0.9
     stage: ClassVar[Stage] = "serve"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Token-budget batches", "按词元预算组批")
