@@ -15,6 +15,7 @@ from tiku.runtimes._available import only_fp32
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY, describe, packable, quantised_layers
 from tiku.runtimes._sixteen_bits import COMPUTE, DTYPES, computes
 from tiku.runtimes._storage import store
+from tiku.runtimes._streaming_session import StreamingSession
 from tiku.runtimes._torch_session import TorchSession, load_module, standalone_source
 
 __all__ = ["RUNTIME", "Torch"]
@@ -57,7 +58,10 @@ class Torch(Runtime):
         """`options["keep_codes"]`: quantised layers can be saved again, and take twice the memory.
         `options["compute"]`: torch's name of the number format to load and multiply in.
         `options["fold_qkv"]` ("attention" or "all"): layers that read one input become one product.
-        `options["cache_format"]` ("int8"): how keys and values are kept."""
+        `options["cache_format"]` ("int8"): how keys and values are kept.
+        `options["resident_layers"]`: so many blocks stay in memory, the others are read when needed."""
+        if "resident_layers" in options and not options.get("keep_codes"):
+            return StreamingSession(self.name, folder, task, options, threads=threads, device=device)
         module = load_module(folder, task, options.get(COMPUTE) or "float32")
         if options.get("fold_qkv"):
             from tiku.runtimes._folding import fold

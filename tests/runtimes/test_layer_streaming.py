@@ -1,0 +1,126 @@
+"""A model whose blocks stay on disk answers as the whole one does, and takes less memory."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from tiku.artefact import open_artefact, verify, write
+from tiku.core.errors import ArtefactError
+from tiku.core.recipe import Recipe
+from tiku.core.subject import Numerics, Subject
+from tiku.measure.memory import probe
+from tiku.methods.memory.half_weights import HalfWeights
+from tiku.methods.memory.layer_streaming import LayerStreaming
+from tiku.testing import tiny_classifier, tiny_context, tiny_language_model, tiny_texts
+
+MEGA = 1_000_000
+linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+
+
+def decoder(layers: int = 5, hidden: int = 32, tied: bool = False) -> Subject:
+    subject = tiny_language_model()
+    config = transformers.LlamaConfig(
+        vocab_size=len(subject.processor), hidden_size=hidden, num_hidden_layers=layers,
+        num_attention_heads=2, num_key_value_heads=1, intermediate_size=4 * hidden,
+        max_position_embeddings=256, tie_word_embeddings=tied, pad_token_id=0,
+    )  # fmt: skip
+    return replace(subject, module=transformers.LlamaForCausalLM(config).eval())
+
+
+def encoder() -> Subject:
+    subject = tiny_classifier()
+    config = transformers.BertConfig.from_dict({**subject.module.config.to_dict(), "num_hidden_layers": 5})
+    return replace(subject, module=transformers.BertForSequenceClassification(config).eval())
+
+
+def built(subject: Subject, folder: Path) -> Path:
+    write(subject, folder, recipe=Recipe(), examples=tiny_texts(4))
+    return folder
+
+
+def streamed(subject: Subject, folder: Path, resident: int = 0) -> Path:
+    method = LayerStreaming(resident)
+    assert method.supports(subject)
+    return built(method.apply(subject, tiny_context(folder.parent)), folder)
+
+
+@pytest.mark.parametrize("resident", [0, 2])
+@pytest.mark.parametrize("make", [decoder, lambda: decoder(tied=True), encoder])
+def test_the_answers_are_those_of_the_whole_model(make: Any, resident: int, tmp_path: Path) -> None:
+    subject = make()
+    opened = open_artefact(streamed(subject, tmp_path / "a", resident), threads=1)
+    for seed in range(3):  # a second pass begins where the first one left the buffers
+        ids = torch.randint(0, 20, (2, 9), generator=torch.Generator().manual_seed(seed))
+        with torch.inference_mode():
+            whole = subject.module(input_ids=ids).logits.numpy()
+        assert np.array_equal(opened.session.run({"input_ids": ids.numpy()}), whole)
+    opened.close()
+
+
+def test_a_continuation_token_by_token_is_the_whole_models(tmp_path: Path) -> None:
+    subject = decoder()
+    texts = ["the film was", "a"]
+    whole, parts = (
+        open_artefact(folder, threads=1)
+        for folder in (built(subject, tmp_path / "a"), streamed(subject, tmp_path / "b"))
+    )
+    assert parts.generate(texts, 12) == whole.generate(texts, 12)
+    whole.close()
+    parts.close()
+
+
+def test_half_stored_blocks_are_widened_while_they_are_read(tmp_path: Path) -> None:
+    subject = HalfWeights().apply(decoder(), tiny_context(tmp_path))
+    opened = open_artefact(streamed(subject, tmp_path / "a"), threads=1)
+    ids = np.arange(12).reshape(2, 6)
+    with torch.inference_mode():
+        whole = subject.module(input_ids=torch.from_numpy(ids)).logits.numpy()
+    assert np.array_equal(opened.session.run({"input_ids": ids}), whole)
+    opened.close()
+
+
+def test_the_artefact_opens_without_tiku(tmp_path: Path) -> None:
+    report = verify(streamed(decoder(), tmp_path / "a"))
+    assert report.ok and report.without_tiku, report
+
+
+def test_blocks_that_are_not_in_the_files_are_told(tmp_path: Path) -> None:
+    folder = streamed(decoder(), tmp_path / "a")
+    path = folder / "model" / "model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"layers.3.mlp.up_proj", b"layers.3.mlp.ap_proj"))
+    with pytest.raises(ArtefactError, match="do not hold the layers"):
+        open_artefact(folder, check_hashes=False)
+
+
+def test_what_cannot_be_streamed_is_refused_with_its_reason() -> None:
+    assert "two buffers" in LayerStreaming().supports(tiny_classifier()).reason.en
+    assert "two buffers" in LayerStreaming(3).supports(decoder()).reason.en
+    few = replace(decoder(), numerics=Numerics("int4-weight-only"))
+    assert "kernel" in LayerStreaming().supports(few).reason.en
+    folded = replace(decoder(), runtime_options={"fold_qkv": "all"})
+    assert "not in the files" in LayerStreaming().supports(folded).reason.en
+    assert "onnxruntime" in LayerStreaming().supports(replace(decoder(), runtime="onnxruntime")).reason.en
+
+
+@linux
+def test_a_fresh_process_takes_less_than_the_weights(tmp_path: Path) -> None:
+    subject = decoder(layers=12, hidden=384)
+    weights = sum(4 * p.numel() for p in subject.module.parameters())
+    assert weights > 90 * MEGA
+    block = weights / 12
+    folders = built(subject, tmp_path / "a"), streamed(subject, tmp_path / "b")
+    text = [" ".join(tiny_texts(10))]
+    with ThreadPoolExecutor(2) as pool:
+        whole, parts = pool.map(lambda f: probe(f, text, context=32, decode_tokens=3, threads=1), folders)
+    saved = whole.peak - parts.peak
+    assert saved > weights - 3.5 * block  # two buffers, and what is not repeated
+    assert parts.peak - (whole.peak - weights) < 0.4 * weights
