@@ -126,6 +126,18 @@ def test_a_copied_cache_goes_its_own_way(exported):
     near(got_other, own_logits(module, other)[:, 6:])
 
 
+@pytest.mark.parametrize("kept", [1, 6])
+def test_a_cut_cache_is_that_of_the_shorter_text(exported, kept):
+    module, session = exported
+    one, other = tokens(2, 12, seed=1), tokens(2, 12, seed=2)
+    other[:, :kept] = one[:, :kept]
+    _, cache = session.extend(one)
+    cache = session.crop(session.crop(cache, 12), kept)
+    near(session.extend(other[:, kept:], cache)[0], own_logits(module, other)[:, kept:])
+    with pytest.raises(ValueError, match="cannot be cut"):
+        session.crop(session.extend(one)[1], 13)
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_that_the_mask_hides_changes_nothing_but_itself(exported, side):
     module, session = exported

@@ -124,6 +124,18 @@ class OpenVinoLanguageSession(OpenVinoSession):
         }
         return self._infer(before, {name: given[name] for name in FIXED if name in self._names}), before
 
+    def crop(self, cache: Any, length: int) -> Any:
+        import numpy as np
+        import openvino
+
+        if length > cache.tokens:
+            raise ValueError(f"a cache of {cache.tokens} tokens cannot be cut to {length}")
+        if length < cache.tokens:
+            for state in cache.request.query_state():
+                state.state = openvino.Tensor(np.ascontiguousarray(state.state.data[:, :, :length]))
+            cache.tokens = length
+        return cache
+
     def empty(self) -> _Cache:
         """The cache before any text."""
         request = self._spare.pop() if self._spare else self._compiled.create_infer_request()

@@ -57,6 +57,7 @@ class OpenVino(Runtime):
     title: ClassVar[Text] = Text("OpenVINO", "OpenVINO")
     extra: ClassVar[str | None] = "openvino"
     modules: ClassVar[tuple[str, ...]] = ("openvino",)
+    crops: ClassVar[bool] = True
 
     def supports(self, subject: Subject) -> Support:
         scheme = subject.numerics.scheme
