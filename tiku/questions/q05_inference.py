@@ -7,6 +7,7 @@ from typing import ClassVar
 from tiku.core.question import Evidence, Question
 from tiku.core.text import Text
 from tiku.questions._by_methods import MethodQuestion
+from tiku.questions._fusion import fusion_gave
 from tiku.questions._generating import own_text
 from tiku.questions._regimes import regimes
 
@@ -41,8 +42,9 @@ class Inference(MethodQuestion):
     )
 
     def caveats(self, evidence: Evidence) -> tuple[Text, ...]:
-        """Also where the answer changes with the tokens per pass, or with who writes the text."""
-        return (*super().caveats(evidence), *regimes(evidence), *own_text(evidence))
+        """Also where the answer changes with the tokens per pass, or with who writes the text; and what
+        operator fusion gave."""
+        return (*super().caveats(evidence), *regimes(evidence), *own_text(evidence), *fusion_gave(evidence))
 
 
 QUESTION: Question = Inference()
