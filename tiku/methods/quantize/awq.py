@@ -77,10 +77,9 @@ class AWQ(Method):
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
-        """For language models; encoders lose little to rounding as it is."""
-        if situation.task != "causal-lm":
-            return ()
-        return (cls(quantize_head=True),)
+        """For language models, where there is time; encoders lose little to rounding as it is."""
+        worth = situation.task == "causal-lm" and situation.budget != "quick"
+        return (cls(quantize_head=True),) if worth else ()
 
 
 @dataclass

@@ -73,8 +73,9 @@ class HQQ(Method):
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
-        """For language models, in groups of 64; classifiers lose little to plain rounding."""
-        return (cls(quantize_head=True),) if situation.task == "causal-lm" else ()
+        """For language models, in groups of 64, where there is time; classifiers lose little to rounding."""
+        worth = situation.task == "causal-lm" and situation.budget != "quick"
+        return (cls(quantize_head=True),) if worth else ()
 
 
 METHOD = HQQ

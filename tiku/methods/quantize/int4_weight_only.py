@@ -47,10 +47,11 @@ class Int4WeightOnly(Method):
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
-        """As it is for classifiers; language models read their head for every token, so with it too."""
-        if situation.task == "causal-lm":
-            return (cls(quantize_head=True), cls())
-        return (cls(),)
+        """With the head for language models, which read it for every token; without it too where there is
+        time."""
+        if situation.task != "causal-lm":
+            return (cls(),)
+        return (cls(quantize_head=True), *(() if situation.budget == "quick" else (cls(),)))
 
 
 METHOD = Int4WeightOnly

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tiku.core.config import param
-from tiku.core.method import Context, Method, Stage
+from tiku.core.method import Context, Method, Situation, Stage
 from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
@@ -43,6 +43,11 @@ class Int8WeightOnly(Method):
 
         kind = GridKind(8, self.group, self.symmetric)
         return rounded(subject, context, kind, self.name, quantize_head=self.quantize_head)
+
+    @classmethod
+    def candidates(cls, situation: Situation) -> tuple[Method, ...]:
+        """With the head for language models, which read it for every token."""
+        return (cls(quantize_head=situation.task == "causal-lm"),)
 
 
 METHOD = Int8WeightOnly

@@ -93,8 +93,9 @@ class MixedBits(Method):
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
-        """For language models; encoders lose little to 8 bits everywhere."""
-        return (cls(quantize_head=True),) if situation.task == "causal-lm" else ()
+        """For language models, where there is time; encoders lose little to 8 bits everywhere."""
+        worth = situation.task == "causal-lm" and situation.budget != "quick"
+        return (cls(quantize_head=True),) if worth else ()
 
     def _kinds(self) -> list[GridKind]:
         low = [GridKind(b, self.group, symmetric=False) for b in (2, 3, 4) if b >= self.least_bits]
