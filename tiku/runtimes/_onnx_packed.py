@@ -70,10 +70,14 @@ def _product(layer: Any) -> Any:
 
         @staticmethod
         def symbolic(graph: Any, x: Any, *stored: Any) -> Any:
-            return graph.op(
+            product = graph.op(
                 "com.microsoft::MatMulNBits", x, *stored, K_i=layer.in_features, N_i=layer.out_features,
                 bits_i=bits, block_size_i=block, accuracy_level_i=_FLOAT,
             )  # fmt: skip
+            rank = x.type().dim()  # torch says on the standard error stream which shapes it was not told
+            if rank:
+                product.setType(x.type().with_sizes([None] * (rank - 1) + [layer.out_features]))
+            return product
 
     class PackedProduct(torch.nn.Module):
         def __init__(self) -> None:
