@@ -35,6 +35,7 @@ __all__ = [
 CHECK = "check.npz"
 _EXAMPLES = 8
 _MAX_TOKENS = 64
+_GRAIN = {"bf16": 2.0**-6, "fp16": 2.0**-9}  # two units in the last place: another thread count moves it so
 _FP32_TOLERANCE = 1e-3  # relative to the largest logit: sums in another order, not another model
 
 
@@ -74,7 +75,7 @@ def make_reference(subject: Subject, session: Session, examples: Sequence[Any]) 
         "examples": len(logits),
         "max_abs_diff_to_module": away,
         "batch_noise": noise,
-        "tolerance": max(noise, 1e-4 * scale),
+        "tolerance": max(noise, _GRAIN.get(subject.numerics.scheme, 1e-4) * scale),
     }
     return Reference(inputs, logits, facts)
 

@@ -140,3 +140,11 @@ def test_a_weight_beyond_the_range_of_float16_is_an_error_that_names_it(able, tm
         Float16().apply(subject, tiny_context(tmp_path))
     assert error.value.got == "classifier.weight"
     assert BFloat16().apply(subject, tiny_context(tmp_path)).module.classifier.weight.isfinite().all()
+
+
+def test_the_tolerance_of_the_proof_is_no_finer_than_the_format(able, tmp_path):
+    subject = BFloat16().apply(tiny_language_model(), tiny_context(tmp_path))
+    manifest = write(subject, tmp_path / "a", recipe=Recipe.of(BFloat16()), examples=tiny_texts(6))
+    largest = np.abs(np.load(tmp_path / "a" / "check.npz")["logits"]).max()
+    grain = torch.finfo(torch.bfloat16).eps  # between one and the next number
+    assert grain * largest <= manifest.check["tolerance"] <= 0.05 * max(1.0, largest)
