@@ -8,11 +8,12 @@ optional. A folder is recognised by its files, so that it opens whatever the opt
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiku.weightfiles import lossless, sparse
+from tiku.weightfiles._header import as_tensor, read_header
 from tiku.weightfiles.half import halve_file
 from tiku.weightfiles.lossless import LosslessFile, compress_file
 from tiku.weightfiles.sparse import LAYOUTS, read_sparse, sparsify_file
@@ -20,10 +21,11 @@ from tiku.weightfiles.sparse import LAYOUTS, read_sparse, sparsify_file
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["STORAGE", "fill", "is_compressed", "read_weights", "reader", "store"]
+__all__ = ["STORAGE", "fill", "is_compressed", "is_narrow", "read_weights", "reader", "store"]
 
 STORAGE = "storage"
 _PLAIN = ".safetensors"
+FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # to torch's names
 
 # Standing behind a source that calls `load_file`, these read such files where plain ones were read.
 _LOSSLESS_READER = """\
@@ -166,14 +168,37 @@ def is_compressed(folder: Path) -> bool:
     return any(folder.glob(f"*{lossless.SUFFIX}")) or any(folder.glob(f"*{sparse.SUFFIX}"))
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of the folder's compressed files. Raises `ModelError`."""
+def is_narrow(folder: Path, dtype: str) -> bool:
+    """Whether plain files store floats in another format than torch's `dtype`: a loader that maps them
+    holds the file beside what it widened, half as much again."""
+    stored = {e.dtype for p in folder.glob(f"*{_PLAIN}") for e in read_header(p).entries.values()}
+    return bool(stored & set(FLOATS) - {name for name, kind in FLOATS.items() if kind == dtype})
+
+
+def read_weights(folder: Path, dtype: str | None = None) -> dict[str, Tensor]:
+    """All tensors of the folder's files; those of plain files one by one, floats as torch's `dtype`.
+
+    Raises `ModelError`.
+    """
     found: dict[str, Tensor] = {}
+    if not is_compressed(folder):
+        for path in sorted(folder.glob(f"*{_PLAIN}")):
+            found.update(_plain(path, dtype))
     for path in sorted(folder.glob(f"*{lossless.SUFFIX}")):
         found.update(LosslessFile(path, threads=_threads()).read_all())
     for path in sorted(folder.glob(f"*{sparse.SUFFIX}")):
         found.update(read_sparse(path))
     return found
+
+
+def _plain(path: Path, dtype: str | None) -> Iterator[tuple[str, Tensor]]:
+    import numpy as np
+    import torch
+
+    for name, entry in read_header(path).entries.items():
+        octets = np.fromfile(path, np.uint8, entry.bytes, offset=entry.start)
+        tensor = as_tensor(octets, entry.dtype, entry.shape)
+        yield name, tensor.to(getattr(torch, dtype)) if dtype and entry.dtype in FLOATS else tensor
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
