@@ -119,6 +119,13 @@ def test_rare_tokens_are_cut_and_spelled_out_when_asked(tmp_path):
     assert len(frequent.processor.tokenize("newspapers")) > len(tokenizer.tokenize("newspapers"))
 
 
+def test_a_count_that_no_token_reaches_leaves_letters_and_added_tokens(tmp_path):
+    small = _trimmed(subjects.classifier(subjects.word_piece()), tmp_path, least_count=10**6)
+    letters = {token.removeprefix("##") for token in small.processor.get_vocab()} - set(subjects.SPECIAL)
+    assert letters and all(len(token) == 1 for token in letters)
+    assert small.processor.tokenize("low") == ["l", "##o", "##w"]
+
+
 @pytest.mark.parametrize("make", [subjects.classifier, subjects.language_model])
 def test_contract_holds_for_a_tokenizer_that_can_be_rebuilt(make, tmp_path):
     check_method(VocabularyTrim, make(subjects.byte_bpe()), subjects.context_of(DATA, tmp_path))

@@ -19,7 +19,7 @@ from tiku.methods.prune._planning import Shares, plan_cut
 
 __all__ = ["Student", "cut_student", "given_student"]
 
-_CALIBRATION_TOKENS = 8192
+_CALIBRATION_TOKENS = 4096
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "calibration_batches", "encoded", "spread"]
 
-_BATCH_TOKENS = 2048
+_BATCH_TOKENS = 1024  # a language model's logits of a batch, with gradients, stay below a gigabyte
 _ENCODED = 64  # examples encoded at once
 _CHARACTERS_PER_TOKEN = 4  # of a piece of running text: about as long as the cut that follows
 

@@ -32,7 +32,7 @@ class PruneDepth(Method):
     source: ClassVar[str] = "Men et al. 2024, ShortGPT: Layers in Large Language Models are More Redundant"
 
     keep: float = param(0.85, "share of the blocks that stay", low=0.01, high=1.0)
-    tokens: int = param(8192, "calibration tokens the influence is averaged over", low=64, high=10**7)
+    tokens: int = param(4096, "calibration tokens the influence is averaged over", low=64, high=10**7)
     max_length: int = param(256, "longer texts are cut to so many tokens", low=4, high=10**6)
 
     def supports(self, subject: Subject) -> Support:

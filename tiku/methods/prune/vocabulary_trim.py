@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["METHOD", "VocabularyTrim"]
 
 _BATCH = 256  # texts encoded at once
-_COMPARED = 2000  # texts that are split by both tokenizers
+_COMPARED = 1_000_000  # characters of texts that are split by both tokenizers
 _PROBE = 64  # tokens of the text that goes through both networks
 _TOLERANCE = 1e-4  # of the largest logit: the same products, perhaps summed in another order
 
@@ -83,9 +83,10 @@ class VocabularyTrim(Method):
         kept = [i for i in _tokenizer_json.closure(spec, {*used, *_config_ids(subject.module)}) if i < rows]
         small = _tokenizer_json.rewritten(spec, kept)
         tokenizer = _swapped(subject.processor, small)
-        checked = _check_tokens(spec, small, kept, list(islice(read_texts(context.splits), _COMPARED)))
+        checked = _check_tokens(spec, small, kept, _first(read_texts(context.splits), _COMPARED))
         module = _cut_rows(subject.module, kept)
-        _check_answers(subject.module, module, kept, used)
+        longest = min(_PROBE, tokenizer.model_max_length)
+        _check_answers(subject.module, module, kept, used[:longest] or kept[:longest])
         facts = {
             "tokens_before": rows, "tokens": len(kept), "tokens_used": len(used), "texts_compared": checked,
             "parameters_before": _count(subject.module), "parameters": _count(module),
@@ -123,6 +124,17 @@ def _ids(spec: Mapping[str, Any], texts: Iterable[str]) -> Iterator[list[int]]:
     rest = iter(texts)
     while batch := list(islice(rest, _BATCH)):
         yield from (encoding.ids for encoding in core.encode_batch(batch))
+
+
+def _first(texts: Iterable[str], characters: int) -> list[str]:
+    """The first texts that hold so many characters, the last of them cut short."""
+    found, left = [], characters
+    for text in texts:
+        found.append(text[:left])
+        left -= len(found[-1])
+        if left <= 0:
+            break
+    return found
 
 
 def _config_ids(module: Any) -> set[int]:
@@ -206,12 +218,12 @@ def _is_table(tensor: torch.Tensor, wanted: Any, count: int) -> bool:
     return bool(tensor.shape != wanted and wanted[:1] == (count,) and tensor.shape[1:] == wanted[1:])
 
 
-def _check_answers(module: Any, small: Any, kept: Sequence[int], used: Sequence[int]) -> None:
+def _check_answers(module: Any, small: Any, kept: Sequence[int], probe: Sequence[int]) -> None:
     """One row of used tokens gives the same logits; a language model's, on the tokens that stayed."""
     import torch
 
     new = {old: i for i, old in enumerate(kept)}
-    row = [i for i in used if i in new][:_PROBE]
+    row = [i for i in probe if i in new]
     with torch.inference_mode():
         before = module(input_ids=torch.tensor([row]), attention_mask=torch.ones(1, len(row))).logits
         after = small(
