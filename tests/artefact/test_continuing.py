@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tiku.core.subject import Serve, Subject
 from tiku.examination.plan import Plan
 from tiku.methods.serving.continuous_batching import ContinuousBatching
 from tiku.methods.serving.prompt_lookup import PromptLookupMethod
+from tiku.methods.serving.self_speculative import SelfSpeculative
 from tiku.testing import tiny_context, tiny_texts
 
 PROMPTS = ["the film was the film", "good bad good bad good", "not a dull scene and", "warm"]
@@ -66,6 +68,27 @@ def test_continuous_batching_survives_the_manifest_and_generates_the_same_text(
     assert [p.text for p in predict(tmp_path / "together", PROMPTS, threads=1)] == plain.generate(PROMPTS)
 
 
+def test_first_layers_draft_and_the_text_is_the_same(language_model: Subject, tmp_path: Path) -> None:
+    method = SelfSpeculative(draft_tokens=3)
+    assert method.supports(language_model)
+    early = _opened(method.apply(language_model, tiny_context(tmp_path)), tmp_path / "early")
+    plain = _opened(language_model, tmp_path / "plain")
+    assert (early.serve.speculation, early.serve.draft_layers) == ("self-speculative", 1)
+    drafted = early.complete(PROMPTS, 25, past_end=True)
+    assert [d.tokens for d in drafted] == [p.tokens for p in plain.complete(PROMPTS, 25, past_end=True)]
+    assert all(made.forwards + made.accepted == 25 for made in drafted)
+    assert 0 < sum(made.accepted for made in drafted) < sum(made.proposed for made in drafted)
+
+
+def test_self_speculation_refuses_what_cannot_stop_early(language_model: Subject) -> None:
+    elsewhere = SelfSpeculative().supports(replace(language_model, runtime="onnxruntime"))
+    assert not elsewhere and "torch can stop early" in elsewhere.reason.en
+    config = copy.deepcopy(language_model.module.config)
+    config.num_hidden_layers = 1
+    one = SelfSpeculative().supports(replace(language_model, module=type(language_model.module)(config)))
+    assert not one and "only one" in one.reason.en
+
+
 def test_two_ways_of_decoding_exclude_each_other() -> None:
     with pytest.raises(RecipeError, match="exclude each other"):
         Recipe.of(ContinuousBatching(), PromptLookupMethod())
@@ -112,8 +135,8 @@ def test_exam_that_decides_on_generated_text_measures_it_of_every_recipe() -> No
 
 
 def test_prompt_lookup_refuses_what_cannot_go_back(language_model: Subject) -> None:
-    elsewhere = PromptLookupMethod().supports(replace(language_model, runtime="openvino"))
-    assert not elsewhere and "openvino cannot cut" in elsewhere.reason.en
+    elsewhere = PromptLookupMethod().supports(replace(language_model, runtime="torch-compile"))
+    assert not elsewhere and "torch-compile cannot cut" in elsewhere.reason.en
 
     class Recurrent:
         _is_stateful = True

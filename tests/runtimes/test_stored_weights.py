@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.runtimes.test_packed_weights import quantised
 from tiku.artefact import load_subject, open_artefact, verify, write
@@ -198,3 +201,41 @@ def masked_classifier() -> Subject:
         layer.output.dense.weight[torch.rand(32, 64) < 0.99] = 0
         layer.attention.self.key.weight.view(-1, 4)[:, 1:3] = 0
     return replace(subject, module=module)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+@pytest.mark.parametrize("storage", [{}, {"half": "bf16"}])
+def test_loading_never_holds_more_than_the_weights(storage: dict[str, str], tmp_path: Path) -> None:
+    """In a fresh process: plain files are mapped, 16-bit files widened one tensor at a time."""
+    subject = tiny_language_model()
+    config = LlamaConfig(
+        vocab_size=len(subject.processor), hidden_size=512, num_hidden_layers=8, num_attention_heads=4,
+        intermediate_size=2048,
+    )  # fmt: skip
+    module = LlamaForCausalLM(config).bfloat16().float().eval()
+    weights = sum(p.nbytes for p in module.parameters())
+    folder = stored(replace(subject, module=module), tmp_path / "a", **storage) / "model"
+    told = subprocess.run(
+        [sys.executable, "-c", _LOADS, str(folder)], capture_output=True, text=True, check=True
+    )
+    peak, held = map(int, told.stdout.split())
+    assert weights > 130_000_000
+    assert 0.9 * weights < held <= peak <= 1.05 * weights + 4_000_000  # pages, and the module's own objects
+
+
+_LOADS = """
+import sys
+from pathlib import Path
+from tiku.measure.memory import peak_bytes, reset_peak, resident_bytes
+from transformers import LlamaConfig, LlamaForCausalLM
+import torch
+from tiku.runtimes._torch_loading import load_module
+LlamaForCausalLM(LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+                             intermediate_size=8))
+before = resident_bytes()
+reset_peak()
+module = load_module(Path(sys.argv[1]), "causal-lm")
+for weight in module.parameters():
+    weight.sum()
+print(peak_bytes() - before, resident_bytes() - before)
+"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tiku.core.errors import ArtefactError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SPECULATION", "continuations"]
 
-SPECULATION = ("prompt-lookup",)
+SPECULATION = ("prompt-lookup", "self-speculative")
 
 
 def continuations(
@@ -26,22 +26,26 @@ def continuations(
     """
     from tiku.decoding import decode_together, greedy
 
-    drafter = _drafter(serve)
-    if serve.slots > 1 and drafter is None:
+    if serve.slots > 1 and serve.speculation is None:
         return decode_together(session, requests, serve.slots)
-    return [greedy(session, request, drafter) for request in requests], {}
+    drafter = _drafters(session, serve)
+    return [greedy(session, request, drafter()) for request in requests], {}
 
 
-def _drafter(serve: Serve) -> Drafter | None:
-    from tiku.decoding import PromptLookup
+def _drafters(session: Session, serve: Serve) -> Callable[[], Drafter | None]:
+    """Gives a drafter for each request."""
+    from tiku.decoding import DraftModel, PromptLookup
 
     if serve.speculation is None:
-        return None
-    if serve.speculation not in SPECULATION:
-        raise ArtefactError(
-            "this tiku has no speculation of the name the artefact asks for",
-            got=serve.speculation,
-            allowed=SPECULATION,
-            next_step="install a newer tiku",
-        )
-    return PromptLookup(serve.draft_tokens)
+        return lambda: None
+    if serve.speculation == "prompt-lookup":
+        return lambda: PromptLookup(serve.draft_tokens)
+    if serve.speculation == "self-speculative" and serve.draft_layers is not None:
+        early = session.early_exit(serve.draft_layers)
+        return lambda: DraftModel(early, serve.draft_tokens)
+    raise ArtefactError(
+        "this tiku has no speculation of the name the artefact asks for",
+        got=serve.speculation,
+        allowed=SPECULATION,
+        next_step="install a newer tiku",
+    )

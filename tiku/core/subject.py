@@ -34,8 +34,9 @@ class Serve:
     alone decides. `sort_by_length` groups requests of like length (outputs keep the input order).
     `threads` None means every physical core. `max_length` None means the model's own limit.
 
-    Language models: `speculation` names what drafts tokens ("prompt-lookup"; None: nothing does), at
-    most `draft_tokens` at a time. `slots` requests are decoded at once."""
+    Language models: `speculation` names what drafts tokens ("prompt-lookup"; "self-speculative": the
+    first `draft_layers` layers; None: nothing does), at most `draft_tokens` at a time. `slots` requests
+    are decoded at once."""
 
     batch_size: int = 32
     token_budget: int | None = None
@@ -44,6 +45,7 @@ class Serve:
     max_length: int | None = None
     speculation: str | None = None
     draft_tokens: int = 8
+    draft_layers: int | None = None
     slots: int = 1
 
 
@@ -108,6 +110,17 @@ class Session(ABC):
             "this runtime cannot cut a key/value cache back",
             got=self.runtime,
             next_step="decode without a draft, or with a runtime that can, such as torch",
+        )
+
+    def early_exit(self, layers: int) -> Session:
+        """The same model after its first `layers` layers, with its own head, sharing the weights; its
+        caches are its own. Raises `CannotMeasure`."""
+        from tiku.core.errors import CannotMeasure
+
+        raise CannotMeasure(
+            "this runtime runs all layers or none",
+            got=self.runtime,
+            next_step="let nothing draft, or use the runtime torch",
         )
 
     def rows(self, longest: Sequence[int]) -> Rows:

@@ -8,7 +8,8 @@ from typing import Any
 
 from tiku.core.errors import ArtefactError
 from tiku.runtimes._streaming import float_types, stream
-from tiku.runtimes._torch_session import TorchSession, load_module
+from tiku.runtimes._torch_loading import load_module
+from tiku.runtimes._torch_session import TorchSession
 
 __all__ = ["StreamingSession"]
 

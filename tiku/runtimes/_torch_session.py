@@ -3,112 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tiku.core.errors import ArtefactError, CannotMeasure, ModelError
+from tiku.core.errors import ArtefactError, CannotMeasure
 from tiku.core.subject import Rows, Session
-from tiku.runtimes._compressed_tensors import STANDALONE, is_packed, loading_arguments
 from tiku.runtimes._cropping import crop_cache
-from tiku.runtimes._explain import first_line
-from tiku.runtimes._storage import fill, is_compressed, read_weights, reader
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["TorchSession", "load_module", "resolve_device", "standalone_source"]
-
-_AUTO_CLASSES = {
-    "text-classification": "AutoModelForSequenceClassification",
-    "causal-lm": "AutoModelForCausalLM",
-}
+__all__ = ["TorchSession", "resolve_device"]
 
 # What the state is called that a forward pass takes and gives: attention, Mamba, RWKV.
 _CACHES = ("past_key_values", "cache_params", "state")
-
-_REFERENCE = "reference.json"  # written by the family torch-module: which function builds the module
-
-_TRANSFORMERS = """\
-import torch
-from transformers import {auto}
-
-
-def open_model(folder):
-    return {auto}.from_pretrained(folder, dtype=torch.float32).eval()
-
-
-"""
-
-_OWN_FUNCTION = """\
-import importlib
-import inspect
-import json
-import pathlib
-
-import torch
-from safetensors.torch import load_model
-
-
-def open_model(folder):
-    note = json.loads(pathlib.Path(folder, "reference.json").read_text("utf-8"))
-    module_name, function_name = note["reference"].split(":")
-    function = getattr(importlib.import_module(module_name), function_name)
-    takes_labels = "labels" in inspect.signature(function).parameters
-    module, processor = function(labels=note["labels"]) if takes_labels else function()
-    load_model(module, pathlib.Path(folder, "model.safetensors"))
-    return module.eval()
-
-
-"""
-
-_COMPRESSED = """\
-import pathlib
-
-import torch
-from transformers import AutoConfig, {auto}
-
-
-def open_model(folder):
-    stored = dict()
-    for path in pathlib.Path(folder).glob("*.safetensors"):
-        stored.update(load_file(path))
-    config = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        architecture = type({auto}.from_config(config))
-    return architecture.from_pretrained(None, config=config, state_dict=stored, dtype=torch.float32).eval()
-
-
-"""
-
-_OWN_COMPRESSED = """\
-def load_model(module, path):
-    module.load_state_dict(load_file(next(path.parent.glob("*.safetensors"))), strict=False)
-
-
-"""
-
-_FORWARD = """\
-def forward(model, inputs):
-    with torch.inference_mode():
-        output = model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-    return getattr(output, "logits", output).float().numpy()
-"""
-
-
-def standalone_source(
-    task: str, family: str, *, packed: bool = False, options: Mapping[str, Any] | None = None
-) -> str:
-    """Source that opens and runs the folder with torch (and transformers) alone."""
-    reading = reader(options or {})
-    if packed:
-        return STANDALONE.format(auto=_AUTO_CLASSES[task]) + reading + _FORWARD
-    if family == "torch-module":
-        return _OWN_FUNCTION + reading + (_OWN_COMPRESSED if reading else "") + _FORWARD
-    opening = _COMPRESSED if reading else _TRANSFORMERS
-    return opening.format(auto=_AUTO_CLASSES[task]) + reading + _FORWARD
 
 
 def resolve_device(device: str) -> str:
@@ -127,76 +36,6 @@ def resolve_device(device: str) -> str:
             next_step="leave the device at auto",
         )
     return device
-
-
-def load_module(folder: Path, task: str, dtype: str = "float32") -> Any:
-    """The module in eval mode, from what `Family.save` wrote; `dtype` is torch's name of the number format
-    that a transformers model is to compute in. Raises `ArtefactError`."""
-    try:
-        if (folder / _REFERENCE).is_file():
-            return _from_reference(folder)
-        return _from_transformers(folder, task, dtype)
-    except (ModelError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ArtefactError(
-            "the model of this artefact cannot be opened",
-            got=f"{folder}: {first_line(error)}",
-            allowed="the files as tiku wrote them",
-            next_step="build the artefact again",
-        ) from error
-
-
-def _from_reference(folder: Path) -> Any:
-    """The user's function builds the module again, and the saved weights are put into it."""
-    from safetensors.torch import load_model
-
-    from tiku.core import registry
-
-    note = json.loads((folder / _REFERENCE).read_bytes())
-    family = registry.get("models", "torch-module")
-    module = family.load(note["reference"], labels=tuple(note["labels"]), cache=folder).module
-    if is_compressed(folder):
-        fill(module, read_weights(folder))
-    else:
-        load_model(module, str(folder / "model.safetensors"))
-    return module.eval()
-
-
-def _from_transformers(folder: Path, task: str, dtype: str) -> Any:
-    import torch
-    import transformers
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    given = loading_arguments(folder) if is_packed(folder) else {}
-    if is_compressed(folder):
-        return _from_compressed(folder, task, given, dtype)
-    module = getattr(transformers, _AUTO_CLASSES[task]).from_pretrained(
-        folder,
-        dtype=getattr(torch, dtype),
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        **given,
-    )
-    return module.eval()
-
-
-def _from_compressed(folder: Path, task: str, given: Mapping[str, Any], dtype: str) -> Any:
-    """The same from entropy-coded weights: they are decoded, then taken over without a copy."""
-    import torch
-    import transformers
-
-    config = given.get("config") or transformers.AutoConfig.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
-    with torch.device("meta"):
-        architecture = type(getattr(transformers, _AUTO_CLASSES[task]).from_config(config))
-    module = architecture.from_pretrained(
-        None, config=config, state_dict=read_weights(folder), dtype=getattr(torch, dtype)
-    )
-    if (folder / "generation_config.json").is_file():
-        module.generation_config = transformers.GenerationConfig.from_pretrained(folder)
-    return module.eval()
 
 
 class TorchSession(Session):
@@ -270,6 +109,14 @@ class TorchSession(Session):
 
     def crop(self, cache: Any, length: int) -> Any:
         return crop_cache(self.module, cache, length)
+
+    def early_exit(self, layers: int) -> TorchSession:
+        from tiku.runtimes._early_exit import first_layers
+
+        view = first_layers(self.module, layers)
+        return TorchSession(
+            self.runtime, view, threads=self._threads, device=self.device, cache_format=self.cache_format
+        )
 
     def rows(self, longest: Sequence[int]) -> Rows:
         from tiku.runtimes._torch_rows import TorchRows

@@ -16,7 +16,8 @@ from tiku.runtimes._compressed_tensors import WEIGHT_ONLY, describe, packable, q
 from tiku.runtimes._sixteen_bits import COMPUTE, DTYPES, computes
 from tiku.runtimes._storage import store
 from tiku.runtimes._streaming_session import StreamingSession
-from tiku.runtimes._torch_session import TorchSession, load_module, standalone_source
+from tiku.runtimes._torch_loading import load_module, standalone_source
+from tiku.runtimes._torch_session import TorchSession
 
 __all__ = ["RUNTIME", "Torch"]
 

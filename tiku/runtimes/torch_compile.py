@@ -17,7 +17,8 @@ from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import only_fp32
 from tiku.runtimes._explain import first_line
-from tiku.runtimes._torch_session import TorchSession, load_module, resolve_device, standalone_source
+from tiku.runtimes._torch_loading import load_module, standalone_source
+from tiku.runtimes._torch_session import TorchSession, resolve_device
 
 __all__ = ["RUNTIME", "TorchCompile"]
 
