@@ -51,7 +51,9 @@ class Distill(Method):
     keep_blocks: float = param(0.5, "share of the blocks that the student has", low=0.01, high=1.0)
     keep_neurons: float = param(1.0, "share of the feed-forward neurons it has", low=0.01, high=1.0)
     keep_heads: float = param(1.0, "share of the attention heads it has", low=0.01, high=1.0)
-    importance: str = param("activation", "how neurons and heads are chosen", choices=("taylor", "activation"))
+    importance: str = param(
+        "activation", "how neurons and heads are chosen", choices=("taylor", "activation")
+    )
     steps: int = param(100, "updates, about", low=1, high=10**6)
     batch_tokens: int = param(1024, "tokens of a batch, padding included", low=8, high=10**7)
     learning_rate: float | None = param(

@@ -37,7 +37,9 @@ class PruneWidth(Method):
 
     keep_neurons: float = param(0.75, "share of the feed-forward neurons that stay", low=0.01, high=1.0)
     keep_heads: float = param(1.0, "share of the attention heads that stay", low=0.01, high=1.0)
-    importance: str = param("activation", "how neurons and heads are judged", choices=("taylor", "activation"))
+    importance: str = param(
+        "activation", "how neurons and heads are judged", choices=("taylor", "activation")
+    )
     tokens: int = param(4096, "calibration tokens they are judged on", low=64, high=10**7)
     max_length: int = param(256, "longer texts are cut to so many tokens", low=4, high=10**6)
 
