@@ -63,11 +63,16 @@ def test_defect_of_tiku_is_three_and_says_how_to_report_it(
     assert "Traceback" in run("predict", "artefact", "reviews.csv").err
 
 
+def _heeds_interrupts() -> None:
+    """A shell that runs the tests in the background has told them to ignore Ctrl-C; children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _interrupted(*arguments: str, cwd: Path, until: str) -> tuple[int, str, str]:
     """Ctrl-C as a terminal sends it: to the whole foreground group, once this was said on stderr."""
     process = subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), cwd=cwd,
-        start_new_session=True, text=True,
+        start_new_session=True, text=True, preexec_fn=_heeds_interrupts,
     )  # fmt: skip
     assert process.stderr is not None
     said = ""

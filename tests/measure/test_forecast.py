@@ -140,7 +140,5 @@ def test_the_predicted_peak_is_within_a_quarter_of_a_fresh_process(tmp_path: Pat
     use = probe(tmp_path / "a", [" ".join(["film"] * 46)] * 64, threads=1)
     assert told.weights > 60e6 and told.activations > 50e6
     assert told.peak / 1.25 <= use.peak <= told.peak * 1.25
-    without_libraries = use.weights + use.activations
-    assert use.peak - told.libraries == pytest.approx(told.weights + told.activations, rel=0.5), (
-        without_libraries
-    )
+    own, predicted = use.peak - told.libraries, told.weights + told.activations
+    assert predicted / 2 <= own <= predicted * 2  # without the libraries, which are most of so small a peak
