@@ -17,6 +17,8 @@ from tiku.layers.bits import WIDTHS, pack, packed_length, unpack
 __all__ = ["Codes", "QuantizedLinear"]
 
 _INT4_GROUPS = (32, 64, 128, 256)  # of torch's kernel
+# torch's kernels are fast in bfloat16 alone; for more rows widening to float32 is as fast, and exact
+_FEW_ROWS = 4
 _INT4_OUTPUTS = 16  # it works on whole blocks of outputs
 
 
@@ -61,8 +63,10 @@ class QuantizedLinear(nn.Module):
     """Stands where a `Linear` stood; its buffers are those of compressed-tensors ("pack-quantized"), so
     that a transformers model which holds such layers is saved in that format as it is.
 
-    `kernel` says what multiplies: "int4", "int8", or "dequantise", which widens the weights at every call
-    (3 bits, groups that torch's kernels do not take, a GPU). Made empty; `of` fills it.
+    `kernel` says what multiplies up to four rows (a language model's next token): "int4" or "int8", from
+    the codes, in bfloat16, or "dequantise", which widens the weights at every call (3 bits, groups that
+    torch's kernels do not take, a GPU). More rows always multiply the widened weights in float32. Made
+    empty; `of` fills it.
     """
 
     weight_packed: Tensor
@@ -124,7 +128,7 @@ class QuantizedLinear(nn.Module):
 
     @property
     def kernel(self) -> str:
-        """How `forward` multiplies on this device."""
+        """How `forward` multiplies few rows on this device; more rows multiply the widened weights."""
         if self.weight_packed.device.type != "cpu":
             return "dequantise"
         whole = self.in_features % self.group == 0
@@ -136,22 +140,16 @@ class QuantizedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B…, I) to (B…, O), in the dtype of `x`."""
         flat = x.reshape(-1, self.in_features).contiguous()  # torch's kernels take no strides
-        match self.kernel:
+        match self.kernel if len(flat) <= _FEW_ROWS else "dequantise":
             case "int4":
-                y = torch.ops.aten._weight_int4pack_mm_for_cpu(flat.float(), *self._int4())
+                y = torch.ops.aten._weight_int4pack_mm_for_cpu(flat.bfloat16(), *self._int4()).float()
             case "int8":
-                y = torch.ops.aten._weight_int8pack_mm(flat.float(), *self._int8())
+                y = torch.ops.aten._weight_int8pack_mm(flat.bfloat16(), *self._int8()).float()
             case _:
                 y = flat.float() @ self.codes().weight().T
         y = y if self.bias is None else y + self.bias
         shaped: Tensor = y.to(x.dtype).reshape(*x.shape[:-1], self.out_features)
         return shaped
-
-    def drop_stored(self) -> None:
-        """Keep only what the kernel reads: the layer then runs, and its codes are gone."""
-        if self.kernel != "dequantise":
-            self._int4() if self.kernel == "int4" else self._int8()
-            self.weight_packed = self.weight_packed[:0]
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bits={self.bits}, group={self.group}"
@@ -164,7 +162,7 @@ class QuantizedLinear(nn.Module):
             scale, zero = codes.scale_OG, codes.zero_OG
             packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.codes_OI.int(), 1)
             offset = torch.zeros_like(scale) if zero is None else (8.0 - zero.float()) * scale
-            pair = torch.stack([scale, offset], dim=-1).transpose(0, 1).contiguous()
+            pair = torch.stack([scale, offset], dim=-1).transpose(0, 1).bfloat16().contiguous()
             self._prepared = packed, pair
         packed, pair = self._prepared
         return packed, self.group, pair
@@ -172,7 +170,7 @@ class QuantizedLinear(nn.Module):
     def _int8(self) -> tuple[Tensor, Tensor]:
         if self._prepared is None:
             signed = (self.codes().codes_OI.to(torch.int16) - 128).to(torch.int8)
-            self._prepared = signed, self.weight_scale[:, 0].contiguous()
+            self._prepared = signed, self.weight_scale[:, 0].bfloat16().contiguous()
         return self._prepared
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedLinear:

@@ -56,7 +56,7 @@ class Torch(Runtime):
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
     ) -> Session:
-        """`options["keep_codes"]`: quantised layers can be saved again, and take twice the memory.
+        """`options["keep_codes"]`: the whole module is loaded, so that it can be changed and saved again.
         `options["compute"]`: torch's name of the number format to load and multiply in.
         `options["fold_qkv"]` ("attention" or "all"): layers that read one input become one product.
         `options["cache_format"]` ("int8"): how keys and values are kept.
@@ -68,9 +68,6 @@ class Torch(Runtime):
             from tiku.runtimes._folding import fold
 
             fold(module, mlp=options["fold_qkv"] == "all")
-        if not options.get("keep_codes"):
-            for layer in quantised_layers(module).values():
-                layer.drop_stored()
         cache_format = options.get("cache_format", "fp32")
         return TorchSession(self.name, module, threads=threads, device=device, cache_format=cache_format)
 

@@ -22,7 +22,7 @@ class Int4WeightOnly(Method):
     that loses the least; no calibration data."""
 
     name: ClassVar[str] = "int4-weight-only"
-    promise: ClassVar[float] = 0.85
+    promise: ClassVar[float] = 0.7
     stage: ClassVar[Stage] = "compress"
     questions: ClassVar[tuple[str, ...]] = ("inference", "memory", "energy")
     title: ClassVar[Text] = Text("Weight-only int4 quantisation", "仅权重 int4 量化")
