@@ -75,16 +75,9 @@ def make_reference(subject: Subject, session: Session, examples: Sequence[Any]) 
         "examples": len(logits),
         "max_abs_diff_to_module": away,
         "batch_noise": noise,
-        "tolerance": max(noise, _grain(subject) * scale),
+        "tolerance": max(noise, _GRAIN.get(subject.numerics.scheme, 1e-4) * scale),
     }
     return Reference(inputs, logits, facts)
-
-
-def _grain(subject: Subject) -> float:
-    """Relative to the largest logit. torch's few-bit kernels multiply few rows in bfloat16."""
-    if subject.runtime == "torch" and subject.numerics.scheme.endswith("-weight-only"):
-        return _GRAIN["bf16"]
-    return _GRAIN.get(subject.numerics.scheme, 1e-4)
 
 
 def answers(session: Session, inputs: Mapping[str, NDArray[Any]], task: str) -> NDArray[np.float32]:
