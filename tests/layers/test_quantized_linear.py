@@ -36,15 +36,15 @@ def drawn(bits: int, group: int, inputs: int, zeros: bool, outputs: int = 32) ->
 
 
 @pytest.mark.parametrize(
-    ("bits", "group", "inputs", "zeros", "kernel"),
+    ("bits", "group", "inputs", "zeros"),
     [
-        (4, 32, 64, False, "int4"), (4, 32, 64, True, "int4"), (4, 128, 256, True, "int4"),
-        (4, 48, 96, False, "dequantise"), (4, 64, 96, True, "dequantise"), (8, 64, 64, False, "int8"),
-        (8, 64, 64, True, "dequantise"), (8, 32, 64, False, "dequantise"), (3, 32, 72, True, "dequantise"),
-        (2, 16, 40, False, "dequantise"),
+        (4, 32, 64, False), (4, 32, 64, True), (4, 128, 256, True),
+        (4, 48, 96, False), (4, 64, 96, True), (8, 64, 64, False),
+        (8, 64, 64, True), (8, 32, 64, False), (3, 32, 72, True),
+        (2, 16, 40, False),
     ],
 )  # fmt: skip
-def test_the_layer_multiplies_what_its_codes_mean(bits, group, inputs, zeros, kernel) -> None:
+def test_the_layer_multiplies_what_its_codes_mean(bits, group, inputs, zeros) -> None:
     torch.manual_seed(bits * inputs)
     codes = drawn(bits, group, inputs, zeros)
     layer, x = QuantizedLinear.of(codes, torch.randn(32)), torch.randn(2, 5, inputs)
@@ -56,10 +56,9 @@ def test_the_layer_multiplies_what_its_codes_mean(bits, group, inputs, zeros, ke
     scale = torch.stack([codes.scale_OG[:, i // group] for i in range(inputs)], 1)
     meant = (codes.codes_OI.double() - zero) * scale.double()
     expected = x.double() @ meant.T + layer.bias
-    assert layer.kernel == kernel
     torch.testing.assert_close(layer(x).double(), expected, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(layer.dequantised()(x), layer(x), rtol=1e-4, atol=1e-3)
-    few = layer(x[:1, :1].bfloat16()).double()  # by the kernel, where there is one
+    few = layer(x[:1, :1].bfloat16()).double()
     assert (few - expected[:1, :1]).norm() <= 0.02 * expected[:1, :1].norm()
     torch.testing.assert_close(layer(x[:, ::2]).double(), expected[:, ::2], rtol=1e-4, atol=1e-3)  # strided
 
@@ -67,7 +66,6 @@ def test_the_layer_multiplies_what_its_codes_mean(bits, group, inputs, zeros, ke
 def test_four_bits_take_an_eighth_of_float32() -> None:
     layer = QuantizedLinear.of(drawn(4, 128, 512, zeros=False, outputs=64))
     assert layer.weight_packed.nbytes * 8 == 64 * 512 * 4
-    assert layer.kernel == "int4"
 
 
 def test_a_copy_is_independent_and_the_state_goes_through_a_state_dict() -> None:

@@ -1,4 +1,4 @@
-"""A linear layer that stores its weights in few bits and, where torch has a kernel, multiplies from them.
+"""A linear layer that stores its weights in few bits and widens them as it multiplies.
 
 Shape letters: O outputs, I inputs, G groups along the inputs, B… leading axes of the activations.
 A weight is `(code - zero) * scale` with one scale (and zero) per output and group of inputs.
@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from tiku.layers.bits import WIDTHS, pack, packed_length, unpack
 
 __all__ = ["Codes", "QuantizedLinear"]
-
-_INT4_GROUPS = (32, 64, 128, 256)  # of torch's kernel
-_INT4_OUTPUTS = 16  # it works on whole blocks of outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +58,8 @@ class QuantizedLinear(nn.Module):
     """Stands where a `Linear` stood; its buffers are those of compressed-tensors ("pack-quantized"), so
     that a transformers model which holds such layers is saved in that format as it is.
 
-    bfloat16 activations are multiplied from the codes where torch has a kernel (`kernel`: "int4", "int8");
-    float32 ones by weights that are widened at every call, which is exact: torch's kernels for float32
-    are scalar loops (int4, 1536 x 384, AVX-512: 1.0 ms for one row and 66 for 64, in bfloat16 0.04 and
-    0.9, widening and float32 0.4 and 1.2). Made empty;
-    `of` fills it.
+    The weights are widened at every call: torch's kernels that multiply from codes are scalar loops for
+    float32 activations (docs/log.md). Made empty; `of` fills it.
     """
 
     weight_packed: Tensor
@@ -87,7 +81,6 @@ class QuantizedLinear(nn.Module):
         self.register_buffer("weight_shape", torch.tensor([out_features, in_features]))
         self.register_buffer("weight_zero_point", None if symmetric else zeros)
         self.register_buffer("bias", torch.zeros(out_features) if bias else None)
-        self._prepared: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def of(cls, codes: Codes, bias: Tensor | None = None) -> QuantizedLinear:
@@ -125,52 +118,13 @@ class QuantizedLinear(nn.Module):
             layer.bias.data.copy_(self.bias)
         return layer
 
-    @property
-    def kernel(self) -> str:
-        """How `forward` multiplies bfloat16 activations on this device."""
-        if self.weight_packed.device.type != "cpu":
-            return "dequantise"
-        whole = self.in_features % self.group == 0
-        if self.bits == 4 and whole and self.group in _INT4_GROUPS and self.out_features % _INT4_OUTPUTS == 0:
-            return "int4"
-        per_channel = self.group >= self.in_features and self.weight_zero_point is None
-        return "int8" if self.bits == 8 and per_channel else "dequantise"
-
     def forward(self, x: Tensor) -> Tensor:
         """(B…, I) to (B…, O), in the dtype of `x`."""
-        flat = x.reshape(-1, self.in_features).contiguous()  # torch's kernels take no strides
-        match self.kernel if x.dtype == torch.bfloat16 else "dequantise":
-            case "int4":
-                y = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, *self._int4()).float()
-            case "int8":
-                y = torch.ops.aten._weight_int8pack_mm(flat, *self._int8()).float()
-            case _:
-                y = flat.float() @ self.codes().weight().T
-        y = y if self.bias is None else y + self.bias
-        shaped: Tensor = y.to(x.dtype).reshape(*x.shape[:-1], self.out_features)
-        return shaped
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.linear(x, self.weight.to(x.dtype), bias)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bits={self.bits}, group={self.group}"
-
-    def _int4(self) -> tuple[Tensor, int, Tensor]:
-        """torch's own order of the codes, group size, and (G, O, 2) scales and offsets: its weight is
-        (code - 8) * scale + offset."""
-        if self._prepared is None:
-            codes = self.codes()
-            scale, zero = codes.scale_OG, codes.zero_OG
-            packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.codes_OI.int(), 1)
-            offset = torch.zeros_like(scale) if zero is None else (8.0 - zero.float()) * scale
-            pair = torch.stack([scale, offset], dim=-1).transpose(0, 1).bfloat16().contiguous()
-            self._prepared = packed, pair
-        packed, pair = self._prepared
-        return packed, self.group, pair
-
-    def _int8(self) -> tuple[Tensor, Tensor]:
-        if self._prepared is None:
-            signed = (self.codes().codes_OI.to(torch.int16) - 128).to(torch.int8)
-            self._prepared = signed, self.weight_scale[:, 0].bfloat16().contiguous()
-        return self._prepared
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedLinear:
         return QuantizedLinear.of(self.codes(), self.bias)

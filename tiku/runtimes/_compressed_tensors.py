@@ -2,7 +2,7 @@
 compressed-tensors, which transformers and vLLM read with the package of that name.
 
 tiku writes it (the buffers of `QuantizedLinear` are the format's own) and reads it without the package,
-so that the layers multiply from their codes.
+so that the layers keep their codes in memory.
 """
 
 from __future__ import annotations
