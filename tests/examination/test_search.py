@@ -27,13 +27,13 @@ BASE = Trial(
 )  # fmt: skip
 
 
-def trial(name: str, *methods: str, speed: float, quality: float = 0.0) -> Trial:
-    """A trial that made the model `speed` times as fast and changed the accuracy by `quality`."""
+def trial(name: str, *methods: str, speed: float, quality: float = 0.0, half: float = 0.002) -> Trial:
+    """A trial that made the model `speed` times as fast and changed the accuracy by `quality` ± `half`."""
     compared = {
         "throughput": Comparison(100.0, 100 * speed, "ratio", speed, speed * 0.99, speed * 1.01,
                                  judge(SPEED, speed * 0.99, speed * 1.01), 0.02, "pairs"),
-        "accuracy": Comparison(0.8, 0.8 + quality, "difference", quality, quality - 0.002, quality + 0.002,
-                               judge(QUALITY, quality - 0.002, quality + 0.002), 0.004, "McNemar"),
+        "accuracy": Comparison(0.8, 0.8 + quality, "difference", quality, quality - half, quality + half,
+                               judge(QUALITY, quality - half, quality + half), 0.004, "McNemar"),
     }  # fmt: skip
     metrics = {
         "accuracy": Measured(0.8 + quality, 0.7, 0.9, 1000, "1", "measured", "Wilson"),
@@ -75,6 +75,20 @@ def test_the_fastest_that_keeps_the_quality_is_chosen() -> None:
     fast_and_wrong = trial("wrong", "int8-dynamic", "onnxruntime", speed=3.0, quality=-0.05)
     right = trial("right", "onnxruntime", speed=1.5)
     assert choose([fast_and_wrong, right], BASE, SPEED, [KEEP]).trial is right
+
+
+def test_a_recipe_that_would_probably_be_confirmed_goes_before_a_faster_one_at_the_edge() -> None:
+    edge = trial("edge", "int8-dynamic", "onnxruntime", speed=3.0, quality=-0.002, half=0.007)
+    safe = trial("safe", "onnxruntime", speed=1.5)
+    assert choose([edge, safe], BASE, SPEED, [KEEP]).trial is safe
+
+
+def test_what_would_hardly_be_confirmed_is_not_joined() -> None:
+    edge = trial("edge", "int8-dynamic", "onnxruntime", speed=3.0, quality=-0.002, half=0.007)
+    trials = [edge, trial("b", "openvino", speed=1.4), trial("c", "length-bucketing", speed=1.3)]
+    proposal = next_recipe(trials, BASE, SPEED, [KEEP], [t.recipe for t in trials])
+    assert proposal is not None
+    assert proposal.recipe.names() == ("openvino", "length-bucketing")
 
 
 def test_a_tie_goes_to_the_shorter_recipe() -> None:

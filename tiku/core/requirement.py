@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 from tiku.core.errors import RequirementError, UnknownName
@@ -28,7 +29,7 @@ from tiku.core.text import Text
 from tiku.core.units import format_quantity, parse_quantity
 from tiku.core.verdict import Comparison
 
-__all__ = ["Requirement", "evaluate", "find_metric", "parse_requirement"]
+__all__ = ["Requirement", "assurance", "evaluate", "find_metric", "parse_requirement"]
 
 _ALLOWED = (
     "METRIC OP VALUE, for example: accuracy >= 0.98 * base; p95_latency <= 20 ms; f1_macro >= base - 1 pt"
@@ -159,6 +160,33 @@ def evaluate(
     met = _decide(requirement.op, span.low, span.high, threshold)
     why = None if met is not None else _straddles(requirement, observed, span, threshold)
     return RequirementOutcome(requirement.expr, met, observed, on, threshold, why)
+
+
+def assurance(
+    requirement: Requirement,
+    observed: Measured | None,
+    *,
+    base: Measured | None = None,
+    against_base: Comparison | None = None,
+) -> float:
+    """How probable it is, 0 to 1, that another measurement of the same size finds the requirement met.
+
+    Both the value seen and the one to come vary around the truth (O'Hagan, Stevens and Campbell 2005,
+    Assurance in clinical trial design, with a flat prior). 0 where nothing can be decided.
+    """
+    if observed is None or (requirement.relative and base is None):
+        return 0.0
+    threshold = requirement.threshold(base.value if base else None)
+    span = _span(requirement, observed, base, against_base)
+    if span is None:
+        return 0.0
+    upward = requirement.op in (">=", ">")
+    room = span.value - threshold if upward else threshold - span.value
+    half = span.value - span.low if upward else span.high - span.value
+    if half <= 0:
+        return float(_decide(requirement.op, span.low, span.high, threshold) is True)
+    normal = NormalDist()
+    return normal.cdf((room - half) / (math.sqrt(2) * half / normal.inv_cdf(0.975)))
 
 
 @dataclass(frozen=True)

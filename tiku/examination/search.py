@@ -18,7 +18,7 @@ from tiku.core.errors import RecipeError
 from tiku.core.hashing import hash_of
 from tiku.core.metric import Metric
 from tiku.core.recipe import Recipe, Step
-from tiku.core.requirement import Requirement, evaluate
+from tiku.core.requirement import Requirement, assurance, evaluate
 from tiku.core.result import Interaction, RequirementOutcome, Trial
 from tiku.core.verdict import Comparison
 
@@ -28,6 +28,7 @@ _MAX_STEPS = 12  # combinations of more steps than this are not enumerated exhau
 _MOST_JOINED = 4  # measured recipes in one join
 _TIE = 0.01  # objectives closer than this (relative) are settled by the shorter recipe
 _PROMISE = 0.02  # a proposal must promise at least this relative gain over the best measured
+_ASSURED = 0.9  # the confirmation on test is read once: this probable must its success be
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,16 @@ def next_recipe(
 def choose(
     trials: Sequence[Trial], base: Trial, objective: Metric, requirements: Sequence[Requirement]
 ) -> Choice:
-    """The best trial that misses no requirement; certain ones before those that cannot be told."""
+    """The best trial that misses no requirement.
+
+    Those whose success on the test split is probable come first, then those that are certain on
+    validation, then those that cannot be told.
+    """
     judged = [(t, judge_requirements(requirements, t, base)) for t in (base, *trials) if t.status == "done"]
     certain = [(t, o) for t, o in judged if all(x.met is True for x in o)]
     open_ones = [(t, o) for t, o in judged if not any(x.met is False for x in o)]
-    pool = certain or open_ones
+    assured = [(t, o) for t, o in certain if _assured(requirements, t, base)]
+    pool = assured or certain or open_ones
     if not pool:
         miss, outcomes = min(judged, key=lambda pair: _distance(pair[1], requirements))
         return Choice(None, outcomes, miss)
@@ -144,10 +150,22 @@ def _smallest_cover(whole: Trial, others: Sequence[Trial], base: Trial) -> tuple
 
 
 def _pays(trial: Trial, base: Trial, objective: Metric, requirements: Sequence[Requirement]) -> bool:
-    """Better on the objective, and missing none of the requirements that compare with the base."""
-    relative = [r for r in requirements if r.relative]
-    kept = all(o.met is not False for o in judge_requirements(relative, trial, base))
+    """Better on the objective, and assured of the requirements that compare with the base."""
+    kept = _assured([r for r in requirements if r.relative], trial, base)
     return kept and gain(objective, trial.against_base[objective.name]) > 0
+
+
+def _assured(requirements: Sequence[Requirement], trial: Trial, base: Trial) -> bool:
+    return all(
+        assurance(
+            r,
+            trial.metrics.get(r.metric.name),
+            base=base.metrics.get(r.metric.name),
+            against_base=trial.against_base.get(r.metric.name),
+        )
+        >= _ASSURED
+        for r in requirements
+    )
 
 
 def _effects(trials: Sequence[Trial], base: Trial, objective: Metric) -> dict[str, float]:
