@@ -42,3 +42,14 @@ def test_the_luckiest_of_many_candidates_is_none_and_the_reason_is_told() -> Non
     assert found == () and len(aside) == 13
     lucky = "better alone, not after Holm's correction over 13 comparisons"
     assert [lucky in [r.en for r in one.reasons] for one in aside] == [True] + 12 * [False]
+
+
+def test_a_saving_at_the_edge_of_a_requirement_tells_how_probable_its_confirmation_is() -> None:
+    result = _candidates(0)
+    edge = Comparison(0.8521, 0.8461, "difference", -0.006, -0.0165, 0.0045, "cannot tell", 0.0105, "McNemar")
+    base, made = result.trials
+    at_edge = replace(made, against_base={**made.against_base, "accuracy": edge})
+    (found,), _ = sort_out(replace(result, trials=(base, at_edge)), labels_of(result), all_metrics())
+    (safe,), _ = sort_out(result, labels_of(result), all_metrics())
+    assert found.certain and not found.assured and 0.5 < found.assurance < 0.6
+    assert safe.assured

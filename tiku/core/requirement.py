@@ -29,7 +29,9 @@ from tiku.core.text import Text
 from tiku.core.units import format_quantity, parse_quantity
 from tiku.core.verdict import Comparison
 
-__all__ = ["Requirement", "assurance", "evaluate", "find_metric", "parse_requirement"]
+__all__ = ["ASSURED", "Requirement", "assurance", "evaluate", "find_metric", "parse_requirement"]
+
+ASSURED = 0.9  # the test split is read once: this probable must it be that a recipe is confirmed there
 
 _ALLOWED = (
     "METRIC OP VALUE, for example: accuracy >= 0.98 * base; p95_latency <= 20 ms; f1_macro >= base - 1 pt"

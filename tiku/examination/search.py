@@ -18,7 +18,7 @@ from tiku.core.errors import RecipeError
 from tiku.core.hashing import hash_of
 from tiku.core.metric import Metric
 from tiku.core.recipe import Recipe, Step
-from tiku.core.requirement import Requirement, assurance, evaluate
+from tiku.core.requirement import ASSURED, Requirement, assurance, evaluate
 from tiku.core.result import Interaction, RequirementOutcome, Trial
 from tiku.core.verdict import Comparison
 
@@ -28,7 +28,6 @@ _MAX_STEPS = 12  # combinations of more steps than this are not enumerated exhau
 _MOST_JOINED = 4  # measured recipes in one join
 _TIE = 0.01  # objectives closer than this (relative) are settled by the shorter recipe
 _PROMISE = 0.02  # a proposal must promise at least this relative gain over the best measured
-_ASSURED = 0.9  # the confirmation on test is read once: this probable must its success be
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def _assured(requirements: Sequence[Requirement], trial: Trial, base: Trial) -> 
             base=base.metrics.get(r.metric.name),
             against_base=trial.against_base.get(r.metric.name),
         )
-        >= _ASSURED
+        >= ASSURED
         for r in requirements
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tiku.core.errors import TikuError
 from tiku.core.metric import Metric
-from tiku.core.requirement import evaluate, parse_requirement
+from tiku.core.requirement import ASSURED, Requirement, assurance, evaluate, parse_requirement
 from tiku.core.result import RequirementOutcome, Result, Status, Trial
 from tiku.core.text import Text
 from tiku.core.verdict import Comparison
@@ -29,6 +30,12 @@ class Opportunity:
     saving: Change
     others: tuple[Change, ...]  # the metrics that the requirements name
     certain: bool  # False while a requirement cannot be told
+    assurance: float  # the least probable requirement's chance to be confirmed by another measurement
+
+    @property
+    def assured(self) -> bool:
+        """Whether the search would stake the one reading of the test split on it."""
+        return self.assurance >= ASSURED
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ def sort_out(
     A saving counts after Holm's correction over all candidates: of many, the luckiest looks better.
     """
     objective, base = objective_of(result), result.trial(result.base)
+    requirements = _requirements(result, metrics)
     compared = {t.id: c for t in result.trials if (c := t.against_base.get(objective or "")) is not None}
     corrected = adjusted(compared)
     ranked: list[tuple[float, Opportunity]] = []
@@ -63,7 +71,7 @@ def sort_out(
     for trial in result.trials:
         if trial.id == base.id:
             continue
-        outcomes = _outcomes(trial, base, result, metrics)
+        outcomes = _outcomes(trial, base, requirements)
         saved = compared.get(trial.id)
         missed = any(outcome.met is False for outcome in outcomes)
         by_luck = corrected.get(trial.id, 1.0) > ALPHA
@@ -75,8 +83,8 @@ def sort_out(
             continue
         names = [objective, *(outcome.expr.split()[0] for outcome in outcomes)]
         rows = changes(base.metrics, trial.metrics, trial.against_base, metrics, dict.fromkeys(names))
-        certain = all(outcome.met for outcome in outcomes)
-        ranked.append((_strength(saved), Opportunity(labels[trial.id], rows[0], rows[1:], certain)))
+        certain, assured = all(o.met for o in outcomes), _assurance(trial, base, requirements)
+        ranked.append((_strength(saved), Opportunity(labels[trial.id], rows[0], rows[1:], certain, assured)))
     ranked.sort(key=lambda pair: -pair[0])
     return tuple(opportunity for _, opportunity in ranked), tuple(aside)
 
@@ -95,22 +103,37 @@ def _strength(saved: Comparison) -> float:
     return abs(saved.effect)
 
 
-def _outcomes(
-    trial: Trial, base: Trial, result: Result, metrics: Mapping[str, Metric]
-) -> tuple[RequirementOutcome, ...]:
-    """The requirements on this trial's validation numbers; those on unknown metrics are left out."""
-    outcomes = []
+def _requirements(result: Result, metrics: Mapping[str, Metric]) -> tuple[Requirement, ...]:
+    """The exam's requirements; those on unknown metrics are left out."""
+    found = []
     for outcome in result.requirements:
-        try:
-            requirement = parse_requirement(outcome.expr, metrics)
-        except TikuError:
-            continue
-        name = requirement.metric.name
-        observed, compared = trial.metrics.get(name), trial.against_base.get(name)
-        if observed is not None:
-            against = evaluate(requirement, observed, base=base.metrics.get(name), against_base=compared)
-            outcomes.append(against)
-    return tuple(outcomes)
+        with suppress(TikuError):
+            found.append(parse_requirement(outcome.expr, metrics))
+    return tuple(found)
+
+
+def _outcomes(
+    trial: Trial, base: Trial, requirements: tuple[Requirement, ...]
+) -> tuple[RequirementOutcome, ...]:
+    """The requirements on this trial's validation numbers."""
+    named = [(r, r.metric.name) for r in requirements if r.metric.name in trial.metrics]
+    return tuple(
+        evaluate(r, trial.metrics[n], base=base.metrics.get(n), against_base=trial.against_base.get(n))
+        for r, n in named
+    )
+
+
+def _assurance(trial: Trial, base: Trial, requirements: tuple[Requirement, ...]) -> float:
+    named = [(r, r.metric.name) for r in requirements]
+    return min(
+        (
+            assurance(
+                r, trial.metrics.get(n), base=base.metrics.get(n), against_base=trial.against_base.get(n)
+            )
+            for r, n in named
+        ),
+        default=1.0,
+    )
 
 
 def _reasons(
