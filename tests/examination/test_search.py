@@ -83,6 +83,17 @@ def test_a_recipe_that_would_probably_be_confirmed_goes_before_a_faster_one_at_t
     assert choose([edge, safe], BASE, SPEED, [KEEP]).trial is safe
 
 
+def test_a_gain_within_the_noise_is_not_joined() -> None:
+    trials = [
+        trial("a", "onnxruntime", speed=1.5),
+        trial("b", "length-bucketing", speed=1.3),
+        trial("c", "thread-tuning", speed=1.004),
+    ]
+    proposal = next_recipe(trials, BASE, SPEED, [KEEP], [t.recipe for t in trials])
+    assert proposal is not None
+    assert "thread-tuning" not in proposal.recipe.names()
+
+
 def test_what_would_hardly_be_confirmed_is_not_joined() -> None:
     edge = trial("edge", "int8-dynamic", "onnxruntime", speed=3.0, quality=-0.002, half=0.007)
     trials = [edge, trial("b", "openvino", speed=1.4), trial("c", "length-bucketing", speed=1.3)]

@@ -150,8 +150,8 @@ def _smallest_cover(whole: Trial, others: Sequence[Trial], base: Trial) -> tuple
 
 def _pays(trial: Trial, base: Trial, objective: Metric, requirements: Sequence[Requirement]) -> bool:
     """Better on the objective, and assured of the requirements that compare with the base."""
-    kept = _assured([r for r in requirements if r.relative], trial, base)
-    return kept and gain(objective, trial.against_base[objective.name]) > 0
+    relative = [r for r in requirements if r.relative]
+    return trial.against_base[objective.name].verdict == "better" and _assured(relative, trial, base)
 
 
 def _assured(requirements: Sequence[Requirement], trial: Trial, base: Trial) -> bool:
