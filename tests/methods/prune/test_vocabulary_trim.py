@@ -110,10 +110,20 @@ def test_special_tokens_stay_though_no_text_holds_them(tokenizer, tmp_path):
     assert small.module.config.pad_token_id == small.processor.pad_token_id
 
 
+def test_what_new_texts_lose_shows_on_validation_which_is_not_read(tmp_path):
+    subject = subjects.classifier(subjects.word_piece())
+    context = subjects.context_of(DATA, tmp_path)
+    (seen,) = context.splits
+    unseen = subjects.context_of([OTHER], tmp_path).splits[0].validation
+    apart = replace(context, splits=(replace(seen, validation=unseen),))
+    alone, beside = (VocabularyTrim().apply(subject, one).processor for one in (context, apart))
+    assert alone.get_vocab() == beside.get_vocab()
+
+
 def test_rare_tokens_are_cut_and_spelled_out_when_asked(tmp_path):
     tokenizer = subjects.word_piece()
     subject, texts = subjects.classifier(tokenizer), ["low river"] * 4 + ["newspapers"]
-    all_kept, frequent = (_trimmed(subject, tmp_path, texts, least_count=n) for n in (1, 10))
+    all_kept, frequent = (_trimmed(subject, tmp_path, texts, least_count=n) for n in (1, 6))
     assert len(frequent.processor) < len(all_kept.processor)
     assert frequent.processor.tokenize("low river") == tokenizer.tokenize("low river")
     assert len(frequent.processor.tokenize("newspapers")) > len(tokenizer.tokenize("newspapers"))

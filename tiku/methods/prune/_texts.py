@@ -11,9 +11,13 @@ __all__ = ["read_texts", "whole_inputs"]
 
 
 def read_texts(splits: Sequence[Splits]) -> Iterator[str]:
-    """Every text of train, calibration and validation as a model would read it, options included."""
+    """Every text of train and calibration as a model would read it, options included.
+
+    Not of validation: what is kept for its texts would look harmless there and cost quality on new ones
+    (minilm on reviews: no change on validation, -1.4 points on test).
+    """
     for one in splits:
-        for data in (one.train, one.calibration, one.validation):
+        for data in (one.train, one.calibration):
             for item in whole_inputs(data):
                 yield from (item,) if isinstance(item, str) else item
 

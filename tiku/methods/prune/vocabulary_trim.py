@@ -34,11 +34,11 @@ _TOLERANCE = 1e-4  # of the largest logit: the same products, perhaps summed in 
 class VocabularyTrim(Method):
     """Cuts embedding rows (and those of the output layer) whose tokens no text of the data uses.
 
-    Kept are the tokens of the train, calibration and validation texts, the parts that they are merged
-    from, all added tokens, and the smallest pieces (characters or bytes): every other text can still be
-    read, as more and shorter tokens. Texts of the data are split as before and a classifier answers
-    them exactly as before; a language model spreads its probability over fewer tokens. Both are
-    checked before the result is handed on.
+    Kept are the tokens of the train and calibration texts, the parts that they are merged from, all added
+    tokens, and the smallest pieces (characters or bytes): every other text can still be read, as more
+    and shorter tokens. Texts whose tokens all stay are split as before and a classifier answers them
+    exactly as before; a language model spreads its probability over fewer tokens. Both are checked
+    before the result is handed on. What new texts lose shows on the validation split, which is not read.
     """
 
     name: ClassVar[str] = "vocabulary-trim"
@@ -107,7 +107,7 @@ class VocabularyTrim(Method):
         if not counts:
             raise DataError(
                 "there are no texts that say which tokens are needed",
-                got="0 texts in train, calibration and validation",
+                got="0 texts in train and calibration",
                 allowed="one text or more",
                 next_step="give data, or leave vocabulary-trim out",
             )
