@@ -16,7 +16,7 @@ from tiku.methods.prune._rebuilding import empty_network, fill, with_fields
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Cut", "count_parameters", "cut_network", "group_fields"]
+__all__ = ["Cut", "count_parameters", "cut_network", "group_fields", "spans"]
 
 _TOLERANCE = 1e-3  # of the largest logit: the same sums in another order
 
@@ -111,7 +111,7 @@ def _chosen(
     elif block in cut.neurons and layer == layout.out_of:
         columns = cut.neurons[block]
     elif block in cut.groups and layer in (layout.keys, layout.values):
-        rows = _spans(cut.groups[block], sizes.head_size)
+        rows = spans(cut.groups[block], sizes.head_size)
     elif block in cut.groups and layer == layout.queries:
         rows = _query_spans(cut.groups[block], sizes)
     elif block in cut.groups and layer == layout.output:
@@ -122,10 +122,10 @@ def _chosen(
 
 
 def _query_spans(groups: torch.Tensor, sizes: Sizes) -> torch.Tensor:
-    return _spans(groups, sizes.head_size * (sizes.heads // sizes.groups))
+    return spans(groups, sizes.head_size * (sizes.heads // sizes.groups))
 
 
-def _spans(chosen: torch.Tensor, width: int) -> torch.Tensor:
+def spans(chosen: torch.Tensor, width: int) -> torch.Tensor:
     """Positions of the chosen stretches of `width`."""
     import torch
 

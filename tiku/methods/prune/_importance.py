@@ -16,7 +16,7 @@ from tiku.methods.prune._layout import Blocks
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["block_influence", "bypassed", "contribution", "gated", "run", "taylor", "watched"]
+__all__ = ["block_influence", "bypassed", "contribution", "gated", "loss", "run", "taylor", "watched"]
 
 
 def block_influence(module: Any, blocks: Blocks, batches: Sequence[Batch], progress: Progress) -> list[float]:
@@ -51,7 +51,8 @@ def contribution(
     for done, batch in enumerate(batches):
 
         def note(key: Any, a_BTF: torch.Tensor, batch: Batch = batch) -> torch.Tensor:
-            squares[key] += a_BTF[batch.mask_BT].double().square().sum(0)
+            real = a_BTF[batch.mask_BT] if a_BTF.ndim == 3 else a_BTF  # a pooler reads one token per text
+            squares[key] += real.double().square().sum(0)
             return a_BTF
 
         with _intercepted(layers, note), torch.inference_mode():
@@ -76,7 +77,7 @@ def taylor(
         gates = {key: torch.ones(units, requires_grad=True) for key in layers}
         wide = {key: gate.repeat_interleave(layers[key].in_features // units) for key, gate in gates.items()}
         with gated(layers, wide), torch.enable_grad():
-            slopes = torch.autograd.grad(_loss(run(module, batch), batch), list(gates.values()))
+            slopes = torch.autograd.grad(loss(run(module, batch), batch), list(gates.values()))
         for key, slope in zip(gates, slopes, strict=True):
             scores[key] += slope.double().abs()
         progress(done + 1, len(batches), "first-order importance")
@@ -139,7 +140,7 @@ def run(module: Any, batch: Batch) -> torch.Tensor:
     return logits
 
 
-def _loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Cross-entropy with the next token, with the class, or with the model's own answer."""
     from torch.nn.functional import cross_entropy
 

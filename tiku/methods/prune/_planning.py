@@ -23,6 +23,7 @@ from tiku.methods.prune._layout import (
     sizes_of,
 )
 from tiku.methods.prune._rebuilding import valid, with_fields
+from tiku.methods.prune._stream import narrowable
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +35,14 @@ _JUDGES = {"taylor": _importance.taylor, "activation": _importance.contribution}
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of blocks, neurons and attention heads that stay, and how the latter two are judged."""
+    """Shares of blocks, neurons, attention heads and channels of the stream that stay, and how the
+    latter three are judged."""
 
     blocks: float = 1.0
     neurons: float = 1.0
     heads: float = 1.0
     importance: str = "activation"
+    width: float = 1.0
 
 
 def supported(subject: Subject, shares: Shares) -> Support:
@@ -54,16 +57,17 @@ def supported(subject: Subject, shares: Shares) -> Support:
             f"{shares.blocks:g} of {len(blocks)} blocks, rounded, is all of them",
             f"{len(blocks)} 层的 {shares.blocks:g} 取整后即为全部层",
         )
-    if shares.neurons == shares.heads == 1.0:
+    if shares.neurons == shares.heads == shares.width == 1.0:
         return Support.yes()
     layout = find_layout(blocks)
     if layout is None:
         return Support.no(
             f"the linear layers of {type(blocks.blocks[0]).__name__} are fused or named in a way that is "
-            "not known, so neurons and heads cannot be told apart",
-            f"{type(blocks.blocks[0]).__name__} 的线性层已融合或命名未知，无法区分神经元与注意力头",
+            "not known, so neurons, heads and channels cannot be told apart",
+            f"{type(blocks.blocks[0]).__name__} 的线性层已融合或命名未知，无法区分神经元、注意力头与通道",
         )
-    return _heads_supported(subject.module.config, blocks, layout, shares)
+    narrow = narrowable(subject.module, shares.width) if shares.width < 1.0 else Support.yes()
+    return narrow and _heads_supported(subject.module.config, blocks, layout, shares)
 
 
 def plan_cut(

@@ -1,4 +1,4 @@
-"""Width pruning: the same number of neurons and attention heads is cut from every block."""
+"""Width pruning: the same number of neurons, heads and stream channels is cut from every block."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ __all__ = ["METHOD", "PruneWidth"]
 
 @dataclass(frozen=True)
 class PruneWidth(Method):
-    """Cuts rows and columns of the weights: neurons of the feed-forward layers and, where the config
-    can say so, attention heads in whole key/value groups. Head size and width between blocks stay.
+    """Cuts rows and columns of the weights: neurons of the feed-forward layers; where the config can say
+    so, attention heads in whole key/value groups; and channels of the stream between blocks (embeddings,
+    positions, norms, heads and classifier together). The head size stays.
 
-    Which ones go is decided block by block: by the length of their part of the output (Sun et al.
-    2024), or by the first-order change of the loss without them (Molchanov et al. 2019).
+    Which neurons and heads go is decided block by block, which channels over all layers that read them: by
+    the length of their part of the output (Sun et al. 2024), or by the first-order change of the loss
+    without them (Molchanov et al. 2019). RMSNorms are corrected exactly for the channels that are gone;
+    LayerNorms then take mean and variance over those that stay, which `facts` counts. BERT's kind works
+    out its head size as width / heads: there whole heads go with the channels.
     """
 
     name: ClassVar[str] = "prune-width"
@@ -32,13 +36,15 @@ class PruneWidth(Method):
     title: ClassVar[Text] = Text("Structured width pruning", "结构化宽度剪枝")
     source: ClassVar[str] = (
         "Sun et al. 2024, Wanda; Molchanov et al. 2019, Importance Estimation for Neural Network Pruning; "
-        "Michel et al. 2019, Are Sixteen Heads Really Better than One?"
+        "Michel et al. 2019, Are Sixteen Heads Really Better than One?; "
+        "Muralidharan et al. 2024, Compact Language Models via Pruning and Knowledge Distillation (channels)"
     )
 
     keep_neurons: float = param(0.75, "share of the feed-forward neurons that stay", low=0.01, high=1.0)
     keep_heads: float = param(1.0, "share of the attention heads that stay", low=0.01, high=1.0)
+    keep_width: float = param(1.0, "share of the stream's channels that stay", low=0.01, high=1.0)
     importance: str = param(
-        "activation", "how neurons and heads are judged", choices=("taylor", "activation")
+        "activation", "how neurons, heads and channels are judged", choices=("taylor", "activation")
     )
     tokens: int = param(4096, "calibration tokens they are judged on", low=64, high=10**7)
     max_length: int = param(256, "longer texts are cut to so many tokens", low=4, high=10**6)
@@ -57,11 +63,16 @@ class PruneWidth(Method):
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
-        """Neurons alone: most weights are there, and every known architecture can lose them."""
-        return (cls(),)
+        """Neurons alone: most weights are there, and every known architecture can lose them. Channels,
+        which every layer reads, cost more quality: where there is time to see how much."""
+        narrow = (cls(keep_neurons=1.0, keep_width=0.85),) if situation.budget == "thorough" else ()
+        return (cls(), *narrow)
 
     def _shares(self) -> Shares:
-        return Shares(neurons=self.keep_neurons, heads=self.keep_heads, importance=self.importance)
+        return Shares(
+            neurons=self.keep_neurons, heads=self.keep_heads, width=self.keep_width,
+            importance=self.importance,
+        )  # fmt: skip
 
 
 METHOD = PruneWidth
