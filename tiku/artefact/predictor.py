@@ -5,6 +5,7 @@ Shape letters: N inputs, C classes, B batch, T tokens, V vocabulary.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from tiku.core.errors import ArtefactError, BadInput, UnknownName
 from tiku.core.family import Family
 from tiku.core.generation import Generated, Request
 from tiku.core.runtime import Runtime
+from tiku.core.startup import idle_here
 from tiku.core.subject import Serve, Session
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from tiku.artefact.manifest import Manifest
 
 __all__ = ["OpenedArtefact", "cores", "open_artefact", "open_session", "registered"]
+
+
+_IDLE = (
+    "this artefact was measured in a process started with {}; these settings do not act in this process. "
+    "Set them in the shell before Python starts (the artefact's README shows how)"
+)
 
 
 def cores() -> int:
@@ -144,10 +152,13 @@ def open_artefact(
     """Open an artefact in its own runtime.
 
     `threads` None: what the artefact was tuned to, else every physical core. `check_hashes` False
-    trusts the bytes and checks names and sizes only. Raises `ArtefactError`, `MissingExtra`.
+    trusts the bytes and checks names and sizes only. Settings that this process would have to be started
+    with are named in a warning where they do not act. Raises `ArtefactError`, `MissingExtra`.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
+    if idle := idle_here(manifest.serve.environment):
+        warnings.warn(_IDLE.format(", ".join(idle)), stacklevel=2)
     check_files(folder, manifest, hashes=check_hashes)
     family = registered("models", manifest.family)
     session = open_session(folder, manifest, threads=threads, device=device)

@@ -6,6 +6,7 @@ from tiku.artefact.manifest import MODEL, Manifest
 from tiku.artefact.standalone import Standalone
 from tiku.core import registry
 from tiku.core.recipe import Recipe
+from tiku.core.startup import exports
 
 __all__ = ["example_source", "readme_text", "standalone_source"]
 
@@ -55,7 +56,7 @@ _README = """\
 
 Run this inside this folder; it needs {needs}.
 在本文件夹中运行；需要 {needs}。
-
+{startup}
 ```python
 {source}
 {example}```
@@ -76,6 +77,16 @@ tiku predict . INPUT
 
 Built by tiku {tiku}. Largest difference from the PyTorch module in float32 on the reference inputs:
 {away:.3g}. 由 tiku {tiku} 构建；在参考输入上与 float32 的 PyTorch 模块相差至多 {away:.3g}。
+"""
+
+
+_STARTUP = """
+Its memory was measured in a process started with these settings; set them before Python starts.
+其内存是在以下设置启动的进程中测得的；请在 Python 启动之前设置。
+
+```
+{exports}
+```
 """
 
 
@@ -106,6 +117,7 @@ def readme_text(manifest: Manifest, recipe: Recipe) -> str:
     """The README's text."""
     runtime = registry.get("runtimes", manifest.runtime)
     source = standalone_source(manifest)
+    environment = manifest.serve.environment
     packages = [
         "transformers",
         *(["pyarrow"] if "import pyarrow" in (source or "") else []),
@@ -119,6 +131,7 @@ def readme_text(manifest: Manifest, recipe: Recipe) -> str:
         numerics=manifest.numerics.scheme,
         recipe=recipe,
         needs=", ".join(packages),
+        startup=_STARTUP.format(exports=exports(environment)) if environment else "",
         source=source or "# This runtime gives no way to load its files without tiku.",
         example=("\n" + example_source(manifest)) if source else "",
         tiku=manifest.tiku,

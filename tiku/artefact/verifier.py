@@ -20,6 +20,7 @@ from tiku.artefact.readme import standalone_source
 from tiku.artefact.recipe_file import read_recipe
 from tiku.core.errors import ArtefactError, BadInput, MissingExtra
 from tiku.core.runtime import Runtime
+from tiku.core.startup import started_environment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +147,7 @@ def _fresh_process(folder: Path, manifest: Manifest, source: str | None) -> NDAr
         child = subprocess.run(
             [sys.executable, "-c", _CHILD],
             input=json.dumps(job),
-            env={**os.environ, "PYTHONPATH": path},
+            env=started_environment(manifest.serve.environment, {**os.environ, "PYTHONPATH": path}),
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,

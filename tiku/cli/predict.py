@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +13,7 @@ import typer
 from tiku.cli import _options as o
 from tiku.cli._console import print_json, remark
 from tiku.core.errors import printable
+from tiku.core.startup import idle_here, insist, started_environment
 from tiku.core.text import Text
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ _INPUT = (
 )
 _Artefact = Annotated[Path, typer.Argument(help="An artefact folder.", metavar="ARTEFACT")]
 _Input = Annotated[str, typer.Argument(help=_INPUT, metavar="INPUT")]
+_AGAIN = "TIKU_STARTED_AGAIN"
 _MaxTokens = Annotated[
     int,
     typer.Option("--max-tokens", min=1, max=100_000, help="Language models: tokens per answer.", metavar="N"),
@@ -47,10 +52,11 @@ def predict(
 ) -> None:
     """Print one prediction per input: label, its score and the text, or the continuation."""
     language = o.language(lang)
-    from tiku.artefact import open_artefact
+    from tiku.artefact import open_artefact, read_manifest
     from tiku.artefact.prediction import predictions
     from tiku.cli._inputs import read_inputs
 
+    _start_as_asked(read_manifest(artefact).serve.environment)
     texts = read_inputs(input, text, text_pair, None if quiet else language)
     model = open_artefact(artefact, threads=threads, device=device)
     try:
@@ -64,6 +70,20 @@ def predict(
         print_json({"artefact": str(artefact), "truncated": model.truncated, "predictions": rows})
     else:
         print("\n".join(_line(one, prediction) for one, prediction in zip(texts, found, strict=True)))
+
+
+def _start_as_asked(environment: Mapping[str, str]) -> None:
+    """Start this command again where the artefact wants its process to begin with other settings.
+
+    Raises `CannotMeasure` where they do not act even then, as when a library is missing.
+    """
+    if not idle_here(environment):
+        return
+    if os.environ.get(_AGAIN):
+        insist(environment)
+    again = started_environment(environment, {**os.environ, _AGAIN: "1"})
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], again)
 
 
 def _cut(count: int, total: int) -> Text:

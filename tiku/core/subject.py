@@ -36,7 +36,9 @@ class Serve:
 
     Language models: `speculation` names what drafts tokens ("prompt-lookup"; "self-speculative": the
     first `draft_layers` layers; None: nothing does), at most `draft_tokens` at a time. `slots` requests
-    are decoded at once."""
+    are decoded at once.
+
+    `environment`: variables that the serving process must be started with (`tiku.core.startup`)."""
 
     batch_size: int = 32
     token_budget: int | None = None
@@ -47,6 +49,7 @@ class Serve:
     draft_tokens: int = 8
     draft_layers: int | None = None
     slots: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

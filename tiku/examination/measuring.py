@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiku.core import registry
@@ -22,7 +23,7 @@ from tiku.examination.ledger import Ledger, TrialFolder, TrialSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Findings", "measure_trial"]
+__all__ = ["Findings", "measure_trial", "needs_own_process"]
 
 _ON_BASE = 0.07  # of a confirmation's time: the base alone, on the test items
 _ATTEMPTS = 3  # a noisy A/A control is tried again before it counts as "cannot tell"
@@ -48,11 +49,12 @@ def measure_trial(
     train = tuple(splits.train for splits in inputs.splits)
     candidate_build = folder.build if spec.builds is None else ledger.folder(spec.builds).build
     base_folder = None if spec.base is None else ledger.folder(spec.base)
-    with _opened(candidate_build, spec) as candidate:
+    apart = needs_own_process(candidate_build, *([] if base_folder is None else [base_folder.build]))
+    with _opened(candidate_build, spec, apart=apart) as candidate:
         if base_folder is None:
             readings = _run_all(Workbench(candidate, None, data, spec.protocol, train=train), progress)
             return _gather(folder, candidate, readings)
-        with _opened(base_folder.build, spec) as base:
+        with _opened(base_folder.build, spec, apart=apart) as base:
             on_base: dict[str, Reading] = {}
             if spec.role == "confirmation":
                 alone = Workbench(base, None, data, spec.protocol, train=train)
@@ -71,13 +73,26 @@ def measure_trial(
     return findings
 
 
+def needs_own_process(*builds: Path) -> bool:
+    """Whether one of them asks for settings that cannot act in this process, which began without them."""
+    from tiku.artefact import read_manifest
+    from tiku.core.startup import idle_here
+
+    return any(idle_here(read_manifest(build).serve.environment) for build in builds)
+
+
 @contextmanager
-def _opened(build: Any, spec: TrialSpec) -> Iterator[Predictor]:
+def _opened(build: Path, spec: TrialSpec, *, apart: bool) -> Iterator[Predictor]:
+    """`apart`: in a process of its own. Base and candidate are treated alike, so that both pay the way."""
     from tiku.artefact import open_artefact
+    from tiku.artefact.apart import open_apart
 
     # The hashes were made moments ago in this folder; reading every file again would only cost time.
     protocol = spec.protocol
-    predictor = open_artefact(build, threads=protocol.threads, device=protocol.device, check_hashes=False)
+    if apart:
+        predictor = open_apart(build, threads=protocol.threads, device=protocol.device)
+    else:
+        predictor = open_artefact(build, threads=protocol.threads, device=protocol.device, check_hashes=False)
     try:
         yield predictor
     finally:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tiku.core import registry
 from tiku.core.errors import TikuError
+from tiku.core.startup import insist
 from tiku.core.subject import Predictor
 from tiku.measure.instruments._generation import Generator, whole_prompt
 from tiku.measure.instruments._requests import LANGUAGE_TASK, length_of
@@ -43,9 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> MemoryUse:
+    from tiku.artefact.manifest import read_manifest
     from tiku.artefact.predictor import open_artefact
 
     inputs = read_inputs(options.inputs)
+    insist(read_manifest(options.artefact).serve.environment)
     _import_libraries(options.artefact)
     libraries = resident_bytes()
     model = open_artefact(options.artefact, options.threads, options.device, check_hashes=False)

@@ -219,13 +219,15 @@ def measure_idle(
     return max(0.0, source.used(before, source.read())[0] / seconds)
 
 
-def energy_source(device: str = "cpu", *, root: Path = POWERCAP) -> EnergySource:
+def energy_source(
+    device: str = "cpu", *, root: Path = POWERCAP, clock: Seconds = time.process_time
+) -> EnergySource:
     """The best source here, its idle power measured (half a second each).
 
     `device` "cuda…" adds the GPU's counter. Raises `CannotMeasure` when the GPU has none: its draw
-    cannot be modelled from CPU time.
+    cannot be modelled from CPU time. `clock` gives the CPU seconds where there is no counter.
     """
-    cpu: EnergySource = CpuTimeSource()
+    cpu: EnergySource = CpuTimeSource(clock)
     if rapl_support(root):
         cpu = RaplSource(root, idle_watts=measure_idle(RaplSource(root)))
     if not device.startswith("cuda"):

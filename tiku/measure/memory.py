@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tiku.core.errors import CannotMeasure
+from tiku.core.startup import started_environment
 
 __all__ = ["MemoryUse", "peak_bytes", "probe", "read_inputs", "reset_peak", "resident_bytes", "write_inputs"]
 
@@ -132,7 +133,12 @@ def probe(
         ]  # fmt: skip
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=timeout_s, env=_environment(), check=False
+                command,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                env=_environment(artefact),
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise CannotMeasure(
@@ -148,7 +154,11 @@ def probe(
     return MemoryUse(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def _environment() -> dict[str, str]:
-    """This environment with every import path of this process, so that plugins are found there too."""
-    paths = [p for p in sys.path if p]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+def _environment(artefact: Path) -> dict[str, str]:
+    """This environment with every import path of this process, so that plugins are found there too, and
+    what the artefact wants its process to be started with."""
+    from tiku.artefact.manifest import read_manifest
+
+    paths = os.pathsep.join(p for p in sys.path if p)
+    here = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    return started_environment(read_manifest(artefact).serve.environment, here)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +24,31 @@ __all__ = ["energy_measured", "energy_ratio", "energy_reading", "source_for"]
 FloatArray = NDArray[np.float64]
 
 
-def source_for(model: Predictor) -> tuple[EnergySource | None, tuple[Text, ...]]:
-    """The energy source of the device a model runs on, or the reason why there is none."""
+def source_for(
+    model: Predictor, base: Predictor | None = None
+) -> tuple[EnergySource | None, tuple[Text, ...]]:
+    """The energy source of the device a model and its base run on, or the reason why there is none."""
     try:
-        return energy_source(getattr(model.session, "device", "cpu")), ()
+        return energy_source(getattr(model.session, "device", "cpu"), clock=_cpu_clock(model, base)), ()
     except CannotMeasure as error:
         return None, (_not_measured(error),)
+
+
+def _cpu_clock(*models: Predictor | None) -> Callable[[], float]:
+    """CPU seconds of this process and of those that hold models for it."""
+    pids = [pid for m in models if m is not None and (pid := getattr(m.session, "pid", None)) is not None]
+    if not pids:
+        return time.process_time
+    import psutil
+
+    holders = [psutil.Process(pid) for pid in pids]
+
+    def seconds() -> float:
+        times = [holder.cpu_times() for holder in holders]
+        held: float = sum(each.user + each.system for each in times)
+        return time.process_time() + held
+
+    return seconds
 
 
 def energy_reading(metric: Metric, times: PairedTimes, factor: float, source: EnergySource) -> Reading:

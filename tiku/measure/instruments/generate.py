@@ -62,7 +62,7 @@ class Generate(Instrument):
         rounds = draw_rounds(bench, _ROUNDS)
         ours = _warm(Completer(bench.candidate, rounds))
         theirs = None if bench.base is None else _warm(Completer(bench.base, rounds))
-        source, warnings = source_for(bench.candidate)
+        source, warnings = source_for(bench.candidate, bench.base)
         schedule = Schedule(_ROUNDS, plan.seed, plan.max_aa, control_every=_ROUNDS)
         times = time_pairs(ours, theirs, schedule, gauge=source, progress=bench.progress)
         tokens = rounds[0].tokens

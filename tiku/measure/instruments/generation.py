@@ -71,7 +71,7 @@ class Generation(Instrument):
         )
         ours = _warm(bench.candidate, prompts)
         theirs = None if bench.base is None else _warm(bench.base, prompts)
-        source, warnings = source_for(bench.candidate)
+        source, warnings = source_for(bench.candidate, bench.base)
         schedule = Schedule(len(prompts), plan.seed, plan.max_aa, control_every=0)
         times = time_pairs(ours, theirs, schedule, gauge=source, progress=bench.progress)
         metrics = {name: geometric_mean(v, _unit(name)) for name, v in _values(ours).items()}

@@ -49,7 +49,7 @@ class ThroughputAndEnergy(Instrument):
 
     def measure(self, bench: Workbench) -> Reading:
         """Time the rounds. Raises `TooNoisy`; energy alone failing leaves the throughput standing."""
-        source, warnings = source_for(bench.candidate)
+        source, warnings = source_for(bench.candidate, bench.base)
         requests = _requests(bench)
         times = _time(bench, requests, source)
         rate = _rate(times.candidate_s, len(requests))
