@@ -195,6 +195,20 @@ def test_auc_interval_near_one_covers() -> None:
     assert_nominal(draw, most=0.995)
 
 
+@pytest.mark.parametrize(
+    ("positives", "negatives", "apart", "spread"),
+    [(10, 500, 2.5, 1.0), (10, 500, 1.5, 0.4), (10, 10, 1.5, 1.0), (30, 970, 2.5, 1.0), (30, 300, 1.5, 0.4)],
+)
+def test_auc_interval_of_a_rare_class_covers(positives, negatives, apart, spread) -> None:
+    y = np.arange(positives + negatives) < positives
+
+    def draw(rng):
+        s = np.where(y, apart + rng.standard_normal(y.size), spread * rng.standard_normal(y.size))
+        return auc_roc_interval(y, s), norm.cdf(apart / np.hypot(1, spread))
+
+    assert_nominal(draw, most=0.995)
+
+
 def test_auc_interval_by_groups_covers_where_the_plain_one_does_not() -> None:
     def draw(rng, with_groups=True):
         groups, shared = clustered(rng, 60, 5)

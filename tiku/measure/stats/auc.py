@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from tiku.core.measured import Measured
 from tiku.measure.stats._checks import (
@@ -22,6 +22,9 @@ from tiku.measure.stats._checks import (
 from tiku.measure.stats._ranks import Tally, item_order, ranked
 
 __all__ = ["auc_influence", "auc_roc", "auc_roc_interval", "logit_bounds", "newcombe_auc_bounds"]
+
+_FEW = 50  # items of the rarer class below which a variance estimated from them cannot be trusted alone
+_JOINED = "DeLong, logit, t, joined with Newcombe score"
 
 
 def auc_roc(y: ArrayLike, s: ArrayLike, weight: ArrayLike | None = None) -> float:
@@ -54,6 +57,16 @@ def logit_bounds(value: float, se: float, alpha: float) -> tuple[float, float]:
     return _expit(centre - half), _expit(centre + half)
 
 
+def _joined(
+    value: float, variance: float, freedom: float, positives: int, negatives: int, alpha: float
+) -> tuple[float, float]:
+    """The hull of DeLong's interval on the logit scale, by Student's t, and of Newcombe's."""
+    wider = float(stdtrit(freedom, 1 - alpha / 2) / -ndtri(alpha / 2)) if math.isfinite(freedom) else 1.0
+    observed = logit_bounds(value, math.sqrt(variance) * wider, alpha)
+    assumed = newcombe_auc_bounds(value, positives, negatives, alpha)
+    return min(observed[0], assumed[0]), max(observed[1], assumed[1])
+
+
 def _expit(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
 
@@ -77,7 +90,8 @@ def newcombe_auc_bounds(value: float, positives: int, negatives: int, alpha: flo
 
 
 def _delong_variance(tally: Tally) -> tuple[float, float]:
-    """AUC and its variance from the counts per distinct score (DeLong 1988; Sun and Xu 2014)."""
+    """The variance of AUC by DeLong (1988; Sun and Xu 2014) from the counts per distinct score, and its
+    degrees of freedom (Satterthwaite's, of the variances over positives and over negatives)."""
     pos, neg = tally.positives, tally.negatives
     positives, negatives = int(pos.sum()), int(neg.sum())
     above_neg = (2 * np.cumsum(neg) - neg) / (2 * negatives)  # share of negatives a positive here beats
@@ -85,7 +99,10 @@ def _delong_variance(tally: Tally) -> tuple[float, float]:
     value = float(pos @ above_neg) / positives
     spread_pos = float(pos @ (above_neg - value) ** 2) / (positives - 1)
     spread_neg = float(neg @ (below_pos - value) ** 2) / (negatives - 1)
-    return value, spread_pos / positives + spread_neg / negatives
+    by_pos, by_neg = spread_pos / positives, spread_neg / negatives
+    variance = by_pos + by_neg
+    doubt = by_pos**2 / (positives - 1) + by_neg**2 / (negatives - 1)
+    return variance, variance**2 / doubt if doubt > 0 else math.inf
 
 
 def auc_influence(label: BoolArray, scores: FloatArray) -> FloatArray:
@@ -112,7 +129,9 @@ def auc_roc_interval(
 
     `y`, `s`, `groups` shape (n,). With `groups` the variance is that of Obuchowski (1997): whole
     groups are the independent units. AUC of exactly 0 or 1 (and a class of one item): Newcombe's
-    score interval. Raises `DataError` on NaN or one class.
+    score interval. With fewer than 50 items in a class: both, joined, Student's t in the first (alone
+    DeLong held 83 % at 10 positives and an AUC of 0.96, Newcombe 84 % of scores of unequal spread).
+    Raises `DataError` on NaN or one class.
     """
     label, scores = as_binary(y, both=True), as_scores(s)
     same_length({"labels": label, "scores": scores})
@@ -121,7 +140,7 @@ def auc_roc_interval(
     negatives = label.size - positives
     order = ranked(scores, label)
     value = order.wins_doubled() / (2 * positives * negatives)
-    variance, name = 0.0, "DeLong, logit"
+    variance, freedom, name = 0.0, math.inf, "DeLong, logit"
     if codes is not None:
         sums = np.bincount(codes, weights=auc_influence(label, scores))
         variance, name = (
@@ -129,9 +148,11 @@ def auc_roc_interval(
             "DeLong on groups (Obuchowski), logit",
         )
     elif min(positives, negatives) > 1:
-        variance = _delong_variance(order.tally())[1]
-    if variance > 0 and 0 < value < 1:
-        low, high = logit_bounds(value, math.sqrt(variance), alpha)
-    else:
+        variance, freedom = _delong_variance(order.tally())
+    if variance <= 0 or not 0 < value < 1:
         (low, high), name = newcombe_auc_bounds(value, positives, negatives, alpha), "Newcombe score"
+    elif codes is None and min(positives, negatives) < _FEW:
+        (low, high), name = _joined(value, variance, freedom, positives, negatives, alpha), _JOINED
+    else:
+        low, high = logit_bounds(value, math.sqrt(variance), alpha)
     return Measured(value, min(low, value), max(high, value), label.size, "1", "measured", name)
