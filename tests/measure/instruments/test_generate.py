@@ -51,7 +51,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     made = Passes()
     monkeypatch.setattr(generate, "time_pairs", functools.partial(time_pairs, clock=made.clock))
     source = CpuTimeSource(lambda: float(made.count))
-    monkeypatch.setattr(generate, "source_for", lambda _: (source, ()))
+    monkeypatch.setattr(generate, "source_for", lambda _, base=None: (source, ()))
     return made
 
 

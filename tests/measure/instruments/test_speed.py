@@ -55,7 +55,9 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     for module in (latency, throughput_and_energy):
         monkeypatch.setattr(module, "time_pairs", functools.partial(time_pairs, clock=made.clock))
         monkeypatch.setattr(module, "warm_up", functools.partial(warm_up, clock=made.clock))
-    monkeypatch.setattr(throughput_and_energy, "source_for", lambda _: (CpuTimeSource(made.seconds), ()))
+    monkeypatch.setattr(
+        throughput_and_energy, "source_for", lambda _, base=None: (CpuTimeSource(made.seconds), ())
+    )
     return made
 
 
@@ -213,7 +215,7 @@ class Still(EnergySource):
 def test_a_counter_that_does_not_move_leaves_the_throughput_and_no_energy_of_zero(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throughput_and_energy, "source_for", lambda _: (Still(), ()))
+    monkeypatch.setattr(throughput_and_energy, "source_for", lambda _, base=None: (Still(), ()))
     reading = THROUGHPUT.measure(bench(per_word(stage, 1), per_word(stage, 2)))
     assert set(reading.metrics) == {"throughput"} == set(reading.against_base)
     (why,) = reading.warnings
