@@ -6,13 +6,18 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.command import command, environment, run
+
+_PATIENCE = 180.0  # seconds
 
 
 def _gate(tmp_path: Path, requirement: str) -> Path:
@@ -68,25 +73,76 @@ def _heeds_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _interrupted(*arguments: str, cwd: Path, until: str) -> tuple[int, str, str]:
-    """Ctrl-C as a terminal sends it: to the whole foreground group, once this was said on stderr."""
+@contextmanager
+def _started(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command in a session of its own; whatever is left of it at the end, also of a failed test, is
+    killed: a child that has left the session is still found below the command, and one that lost its parent
+    still bears the session's id."""
     process = subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), cwd=cwd,
         start_new_session=True, text=True, preexec_fn=_heeds_interrupts,
     )  # fmt: skip
-    assert process.stderr is not None
-    said = ""
-    while until not in said:
-        line = process.stderr.readline()
-        assert line, said
-        said += line
-    time.sleep(0.3)
-    children = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGINT)
-    out, rest = process.communicate(timeout=60)
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert alive == [], "no child outlives the command"
-    return process.returncode, out, said + rest
+    patience = threading.Timer(_PATIENCE, process.kill)  # ends a wait for a line that never comes
+    patience.start()
+    try:
+        yield process
+    finally:
+        patience.cancel()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    below = []
+    with suppress(psutil.NoSuchProcess):
+        below = psutil.Process(process.pid).children(recursive=True)
+    for one in [*below, *_session(process.pid)]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """Live processes of the session, the leader aside."""
+    found = []
+    for one in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if one.pid != leader and os.getsid(one.pid) == leader:
+                found.append(one)
+    return found
+
+
+def _interrupted(*arguments: str, cwd: Path, until: str) -> tuple[int, str, str]:
+    """Ctrl-C as a terminal sends it: to the whole foreground group, once this was said on stderr."""
+    with _started(*arguments, cwd=cwd) as process:
+        assert process.stderr is not None
+        said = ""
+        while until not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        time.sleep(0.3)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        out, rest = process.communicate(timeout=60)
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert alive == [], "no child outlives the command"
+        return process.returncode, out, said + rest
+
+
+def test_a_failed_test_leaves_no_process_behind(good: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "slow.csv")
+    arguments = ["exam", "model", "--data", str(tmp_path / "slow.csv"), "--out", str(tmp_path / "out")]
+    with pytest.raises(ZeroDivisionError), _started(*arguments, cwd=good) as process:
+        assert process.stderr is not None
+        while "prepare" not in (line := process.stderr.readline()):
+            assert line
+        time.sleep(0.3)
+        left = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        raise ZeroDivisionError
+    _, alive = psutil.wait_procs(left, timeout=5)
+    assert alive == [] == _session(process.pid)
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
