@@ -120,8 +120,11 @@ class Forecast:
         return Text(f"does not fit: {short} short", f"放不下：差 {short}")
 
 
-def forecast(model: str, *, batch: int | None = None, tokens: int | None = None) -> Forecast:
+def forecast(
+    model: str, *, batch: int | None = None, tokens: int | None = None, libraries: int | None = None
+) -> Forecast:
     """Predict; nothing is loaded, and no weight is read. `model` is a folder, a hub id or a GGUF file.
+    `libraries` are their bytes where they are known; otherwise a fresh process imports them.
 
     Raises `ModelError` for what cannot be read, `CannotMeasure` for an architecture whose pass cannot be
     followed without running it.
@@ -144,7 +147,8 @@ def forecast(model: str, *, batch: int | None = None, tokens: int | None = None)
         model=model, task=task, architecture=architecture, parameters=parameters, batch=batch, tokens=tokens,
         file=sum(size for _, size in stored), weights=held, load_transient=widened,
         cache_per_token=per_token, cache=whole.cache, activations=whole.peak - whole.cache,
-        libraries=libraries_here(architecture, task, folder), available=psutil.virtual_memory().available,
+        libraries=libraries or libraries_here(architecture, task, folder),
+        available=psutil.virtual_memory().available,
     )  # fmt: skip
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tiku.core.question import Question
+from tiku.core.method import Situation
+from tiku.core.question import Evidence, Proposal, Question
+from tiku.core.recipe import Recipe
 from tiku.core.text import Text
 from tiku.questions._by_methods import MethodQuestion
+from tiku.questions._foretold import foretold
+from tiku.questions._pools import arenas_gave, without_arena
 
 __all__ = ["QUESTION"]
+
+_ARENA_OFF = 0.52  # after the methods that change what is kept, before those that seldom pay
 
 
 class Memory(MethodQuestion):
@@ -19,6 +25,17 @@ class Memory(MethodQuestion):
     title = Text("How is memory kept low?", "如何降低内存消耗？")
     metrics: ClassVar[tuple[str, ...]] = ("peak_memory", "artefact_size")
     gains: ClassVar[tuple[str, ...]] = ("peak_memory", "artefact_size")
+
+    def propose(self, situation: Situation) -> tuple[Proposal, ...]:
+        """Also each runtime without its arena, so that keeping freed memory is measured both ways."""
+        apart = [
+            Proposal(Recipe.of(method), self.id, priority=_ARENA_OFF) for method in without_arena(situation)
+        ]
+        return tuple(sorted((*super().propose(situation), *apart), key=lambda p: -p.priority))
+
+    def caveats(self, evidence: Evidence) -> tuple[Text, ...]:
+        """Also what was predicted, and what a runtime's arena gave."""
+        return (*foretold(evidence), *super().caveats(evidence), *arenas_gave(evidence))
 
 
 QUESTION: Question = Memory()

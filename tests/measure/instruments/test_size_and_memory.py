@@ -96,6 +96,9 @@ def test_an_artefact_without_model_files_cannot_be_counted(tmp_path: Path) -> No
         SIZE.measure(Workbench(in_folder(tmp_path / "empty"), None, (), PLAN))
 
 
+_PARTS = ("libraries", "weights", "activations", "load_transient")
+
+
 def use(peak: float) -> MemoryUse:
     return MemoryUse(int(peak), 200_000_000, 90_000_000, int(peak) - 290_000_000, 0)
 
@@ -167,8 +170,7 @@ def test_details_hold_the_split_of_the_middle_probe(monkeypatch: pytest.MonkeyPa
     Probes(monkeypatch, base=[410e6, 400e6, 405e6])
     details = MEMORY.measure(Workbench(in_folder(tmp_path / "base"), None, (texts(),), PLAN)).details
     assert details["split"]["peak"] == 405_000_000 and sorted(details["peaks"])[0] == 400_000_000
-    parts = ("libraries", "weights", "activations", "load_transient")
-    assert sum(details["split"][part] for part in parts) == 405_000_000
+    assert sum(details["split"][part] for part in _PARTS) == 405_000_000
     assert details["split"]["gpu_allocated"] is None
     assert json.loads(json.dumps(details)) == details
 
@@ -182,6 +184,14 @@ def test_a_real_candidate_is_probed_in_a_fresh_process(tmp_path: Path) -> None:
     assert found.low <= found.value <= found.high and found.n == 1
     assert found.value > 50e6 and reading.details["split"]["peak"] == pytest.approx(found.value)
     assert reading.against_base["peak_memory"].base == pytest.approx(601e6, rel=1e-3)
+    told, split = reading.details["predicted"], reading.details["split"]
+    assert told["libraries"] == split["libraries"]
+    assert 0.5 < told["peak"] / split["peak"] < 2
+    module = tiny_classifier().module
+    held = sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
+    assert told["weights"] == held and sum(told[name] for name in _PARTS) == told["peak"]
+    lengths = [len(e["input_ids"]) for e in model.encode(texts().texts)]
+    assert told["batch"] == min(32, len(lengths)) and told["tokens"] == max(lengths)
 
 
 def test_memory_refuses_what_has_nothing_to_serve() -> None:

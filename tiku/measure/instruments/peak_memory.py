@@ -19,6 +19,7 @@ from tiku.core.text import Text
 from tiku.core.verdict import Comparison, Support
 from tiku.measure.clock_statistics import Ratio, compare
 from tiku.measure.instruments._generation import prose_of
+from tiku.measure.instruments._predicted import predicted
 from tiku.measure.instruments._requests import LANGUAGE_TASK, classified, longest_and_typical, requests_of
 from tiku.measure.memory import MemoryUse, probe
 
@@ -67,7 +68,11 @@ class PeakMemory(Instrument):
         if base_peaks is not None and ratio is not None:
             against = {"peak_memory": compare(_METRIC, _centre(base_peaks), value.value, ratio)}
         median = sorted(found, key=lambda use: use.peak)[len(found) // 2]
-        details = {"split": asdict(median), "peaks": [use.peak for use in found]}
+        details = {
+            "split": asdict(median),
+            "peaks": [use.peak for use in found],
+            "predicted": predicted(bench, _inputs(bench), median),
+        }
         return Reading({"peak_memory": value}, against, details, {"peaks": peaks})
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tiku.core.text import Text
 from tiku.report.numbers import axis_scale, show_bytes
@@ -43,14 +44,17 @@ def energy(look: Look) -> Plot | None:
 
 
 def memory(look: Look) -> Plot | None:
-    """What the peak of a fresh process went for: the base above, the recipe below."""
+    """What the peak of a fresh process went for: the base above, the recipe below, and below that what was
+    predicted of the recipe."""
     own = look.details.get("split")
     if not own:
         return None
     base = (look.base_details or {}).get("split")
-    bars = [(f"#{look.number}", own)] + ([("#0", base)] if base and look.number else [])
+    told = look.details.get("predicted")
+    bars = [*([(f"≈#{look.number}", told)] if told else []), (f"#{look.number}", own)]
+    bars += [("#0", base)] if base and look.number else []
     figure, axes = new_axes(360, 60 + 34 * len(bars))
-    factor, unit = axis_scale([own["peak"], *([base["peak"]] if base else [])], "byte")
+    factor, unit = axis_scale([split["peak"] for _, split in bars], "byte")
     for place, (_, split) in enumerate(bars):
         left = 0.0
         for name, colour, _ in _PARTS:
@@ -65,8 +69,20 @@ def memory(look: Look) -> Plot | None:
         Text("What the peak went for", "内存峰值的构成"),
         Text(f"→ memory of a fresh process ({unit})", f"→ 新进程的内存（{unit}）"),
         None,
-        Text(f"Sizes in the legend are those of #{look.number}.", f"图例中的大小属于 #{look.number}。"),
+        _of_memory(look.number, told),
         tuple(keys),
+    )
+
+
+def _of_memory(number: int, told: Mapping[str, Any] | None) -> Text:
+    sizes = Text(f"Sizes in the legend are those of #{number}.", f"图例中的大小属于 #{number}。")
+    if not told:
+        return sizes
+    batch, peak = f"{told['batch']} × {told['tokens']}", show_bytes(told["peak"])
+    return Text(
+        f"{sizes.en} ≈#{number}: what its config and file headers predict for {batch} tokens, {peak}, with "
+        "the libraries as measured.",
+        f"{sizes.zh}≈#{number}：由配置与文件头预测的 {batch} 词元用量，共 {peak}，其中运行库取实测值。",
     )
 
 
