@@ -101,7 +101,7 @@ class Int8Slots:
         return int(self._codes_SHD.nbytes + self._scale_SH1.nbytes)
 
 
-CACHE_FORMATS = {"fp32": PlainSlots, "int8": Int8Slots}
+CACHE_FORMATS = {"fp32": PlainSlots, "static": PlainSlots, "int8": Int8Slots}  # a pool is laid out at once
 
 
 class PagedCache(Cache):

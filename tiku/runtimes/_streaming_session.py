@@ -42,7 +42,12 @@ class StreamingSession(TorchSession):
         module = load_module(folder, task, stored.pop() if len(stored) == 1 else "float32")
         self._streamer = stream(module, folder, options["resident_layers"], compute)
         super().__init__(
-            runtime, module, threads=threads, device="cpu", cache_format=options.get("cache_format", "fp32")
+            runtime,
+            module,
+            threads=threads,
+            device="cpu",
+            cache_format=options.get("cache_format", "fp32"),
+            cache_tokens=options.get("cache_tokens", 1024),
         )
 
     def close(self) -> None:

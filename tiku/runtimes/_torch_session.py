@@ -57,11 +57,12 @@ class TorchSession(Session):
         device: str,
         call: Any = None,
         cache_format: str = "fp32",
+        cache_tokens: int = 1024,
     ) -> None:
         import torch
 
         self.runtime = runtime
-        self.cache_format = cache_format
+        self.cache_format, self.cache_tokens = cache_format, cache_tokens
         self.device = resolve_device(device)
         self.module = module.to(self.device)
         self._call = self.module if call is None else call
@@ -103,6 +104,10 @@ class TorchSession(Session):
         """None: the model makes its own."""
         if self.cache_format == "fp32":
             return None
+        if self.cache_format == "static":
+            from tiku.runtimes._static_cache import StaticCache
+
+            return StaticCache(self.cache_tokens)
         from tiku.runtimes._int8_cache import Int8Cache
 
         return Int8Cache()
@@ -115,7 +120,12 @@ class TorchSession(Session):
 
         view = first_layers(self.module, layers)
         return TorchSession(
-            self.runtime, view, threads=self._threads, device=self.device, cache_format=self.cache_format
+            self.runtime,
+            view,
+            threads=self._threads,
+            device=self.device,
+            cache_format=self.cache_format,
+            cache_tokens=self.cache_tokens,
         )
 
     def rows(self, longest: Sequence[int]) -> Rows:

@@ -59,7 +59,8 @@ class Torch(Runtime):
         """`options["keep_codes"]`: the whole module is loaded, so that it can be changed and saved again.
         `options["compute"]`: torch's name of the number format to load and multiply in.
         `options["fold_qkv"]` ("attention" or "all"): layers that read one input become one product.
-        `options["cache_format"]` ("int8"): how keys and values are kept.
+        `options["cache_format"]` ("int8", "static"): how keys and values are kept; `options["cache_tokens"]`:
+        tokens that the static one has room for.
         `options["resident_layers"]`: so many blocks stay in memory, the others are read when needed."""
         if "resident_layers" in options and not options.get("keep_codes"):
             return StreamingSession(self.name, folder, task, options, threads=threads, device=device)
@@ -69,7 +70,10 @@ class Torch(Runtime):
 
             fold(module, mlp=options["fold_qkv"] == "all")
         cache_format = options.get("cache_format", "fp32")
-        return TorchSession(self.name, module, threads=threads, device=device, cache_format=cache_format)
+        room = {"cache_tokens": options["cache_tokens"]} if "cache_tokens" in options else {}
+        return TorchSession(
+            self.name, module, threads=threads, device=device, cache_format=cache_format, **room
+        )
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
         source = standalone_source(
