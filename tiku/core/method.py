@@ -85,3 +85,8 @@ class Method(ABC):
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
         """The configs worth trying here, best first; () when none is worth a trial."""
         return (cls(),)
+
+    @classmethod
+    def why_not(cls, situation: Situation) -> Text | None:
+        """Why `candidates` is empty, where neither task nor budget nor a missing package says it."""
+        return None

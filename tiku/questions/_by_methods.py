@@ -14,6 +14,7 @@ from tiku.core.question import Evidence, Proposal, Question
 from tiku.core.recipe import Recipe
 from tiku.core.result import Answer, AnswerVerdict, RequirementOutcome
 from tiku.core.text import Text
+from tiku.questions._unasked import unasked
 from tiku.questions._weighing import Weighing, own_recipe
 from tiku.questions._wording import grid_caveats, inside, join, with_interval
 
@@ -90,6 +91,7 @@ class MethodQuestion(Question):
         if evidence.not_run:
             names = ", ".join(str(r) for r in evidence.not_run)
             found.append(Text(f"the budget left no room for: {names}", f"预算不足，未测：{names}"))
+        found += unasked(self.methods(), evidence)
         if any(m.stage == "compress" for t in evidence.trials for m in t.recipe.methods()):
             found += grid_caveats(evidence.situation.facts)
         return tuple(found)

@@ -11,9 +11,15 @@ from tiku.core.family import Family
 from tiku.core.files import user_path
 from tiku.core.method import Context
 from tiku.core.subject import Subject
+from tiku.core.text import Text
 from tiku.core.verdict import Support
 
-__all__ = ["load_other", "load_others", "mergeable", "named", "record"]
+__all__ = ["NEEDS_OTHERS", "load_other", "load_others", "mergeable", "named", "record"]
+
+NEEDS_OTHERS = Text(
+    "needs other models of the same architecture and an exam knows one: name them in a recipe, `tiku apply`",
+    "需要同一架构的其他模型，而考试只有一个模型：请在方案中给出，并用 `tiku apply` 执行",
+)
 
 
 def named(models: str) -> list[str]:

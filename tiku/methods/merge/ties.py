@@ -10,7 +10,7 @@ from tiku.core.method import Context, Method, Situation, Stage
 from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
-from tiku.methods.merge._others import load_other, load_others, mergeable, named, record
+from tiku.methods.merge._others import NEEDS_OTHERS, load_other, load_others, mergeable, named, record
 
 __all__ = ["METHOD", "Ties"]
 
@@ -70,6 +70,10 @@ class Ties(Method):
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
         """None: an exam knows one model. Name the others in a recipe and run `tiku apply`."""
         return ()
+
+    @classmethod
+    def why_not(cls, situation: Situation) -> Text | None:
+        return NEEDS_OTHERS
 
 
 METHOD = Ties

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiku.core.errors import ModelError
 from tiku.core.subject import Numerics, Subject
+from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.quantize._grid import GridKind
 from tiku.methods.quantize._targets import Layer, Targets, find_targets, patterns
@@ -16,8 +17,22 @@ from tiku.methods.quantize._targets import Layer, Targets, find_targets, pattern
 if TYPE_CHECKING:
     from tiku.layers.quantized_linear import Codes
 
-__all__ = ["HEAD_KIND", "can_quantise", "put", "report_of", "stored_as", "working_copy"]
+__all__ = [
+    "FEW_BITS_OF_ENCODERS",
+    "HEAD_KIND",
+    "can_quantise",
+    "put",
+    "report_of",
+    "stored_as",
+    "working_copy",
+]
 
+FEW_BITS_OF_ENCODERS = Text(
+    "tried on language models; on encoders int8-weight-only and int4-weight-only stand for weights in few "
+    "bits, and `tiku apply` carries out a recipe that names another",
+    "在语言模型上尝试；在编码器上由 int8-weight-only 与 int4-weight-only 代表少位权重，"
+    "其他方法可在方案中指定，用 `tiku apply` 执行",
+)
 HEAD_KIND = GridKind(8, None, symmetric=True)  # every error of the head goes straight into the logits
 
 

@@ -11,7 +11,7 @@ from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.quantize._grid import GridKind
-from tiku.methods.quantize._weight_only import can_quantise, stored_as
+from tiku.methods.quantize._weight_only import FEW_BITS_OF_ENCODERS, can_quantise, stored_as
 
 if TYPE_CHECKING:
     from tiku.methods.quantize._calibrated import Calibrated
@@ -80,6 +80,10 @@ class AWQ(Method):
         """For language models, where there is time; encoders lose little to rounding as it is."""
         worth = situation.task == "causal-lm" and situation.budget != "quick"
         return (cls(quantize_head=True),) if worth else ()
+
+    @classmethod
+    def why_not(cls, situation: Situation) -> Text | None:
+        return None if situation.task == "causal-lm" else FEW_BITS_OF_ENCODERS
 
 
 @dataclass

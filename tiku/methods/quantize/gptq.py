@@ -12,7 +12,7 @@ from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.quantize._grid import GridKind
-from tiku.methods.quantize._weight_only import can_quantise, stored_as
+from tiku.methods.quantize._weight_only import FEW_BITS_OF_ENCODERS, can_quantise, stored_as
 
 if TYPE_CHECKING:
     from tiku.layers.quantized_linear import Codes
@@ -84,6 +84,10 @@ class GPTQ(Method):
         if situation.task != "causal-lm":
             return ()
         return (cls(tokens=16_384, quantize_head=True),)
+
+    @classmethod
+    def why_not(cls, situation: Situation) -> Text | None:
+        return None if situation.task == "causal-lm" else FEW_BITS_OF_ENCODERS
 
     def _solved(self, group: SharedInput, kind: GridKind, record: _Record) -> Iterator[tuple[Layer, Codes]]:
         """The layers of a group in one go: they have one Hessian."""

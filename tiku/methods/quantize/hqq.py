@@ -11,7 +11,7 @@ from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.quantize._grid import GridKind
-from tiku.methods.quantize._weight_only import can_quantise
+from tiku.methods.quantize._weight_only import FEW_BITS_OF_ENCODERS, can_quantise
 
 __all__ = ["HQQ", "METHOD"]
 
@@ -76,6 +76,10 @@ class HQQ(Method):
         """For language models, in groups of 64, where there is time; classifiers lose little to rounding."""
         worth = situation.task == "causal-lm" and situation.budget != "quick"
         return (cls(quantize_head=True),) if worth else ()
+
+    @classmethod
+    def why_not(cls, situation: Situation) -> Text | None:
+        return None if situation.task == "causal-lm" else FEW_BITS_OF_ENCODERS
 
 
 METHOD = HQQ

@@ -14,7 +14,7 @@ from tiku.core.subject import Numerics, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.quantize._grid import GridKind
-from tiku.methods.quantize._weight_only import HEAD_KIND, can_quantise
+from tiku.methods.quantize._weight_only import FEW_BITS_OF_ENCODERS, HEAD_KIND, can_quantise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +116,10 @@ class MixedBits(Method):
         """For language models, where there is time; encoders lose little to 8 bits everywhere."""
         worth = situation.task == "causal-lm" and situation.budget != "quick"
         return (cls(quantize_head=True),) if worth else ()
+
+    @classmethod
+    def why_not(cls, situation: Situation) -> Text | None:
+        return None if situation.task == "causal-lm" else FEW_BITS_OF_ENCODERS
 
     @property
     def _by_logits(self) -> bool:
