@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiku.artefact.adaptive import AdaptiveBatches, complete_within
 from tiku.artefact.batching import plan_batches
 from tiku.artefact.continuing import continuations
 from tiku.artefact.manifest import MODEL, check_files, read_manifest
@@ -67,6 +68,7 @@ class OpenedArtefact:
         self.truncated = 0
         self.cache_report: Mapping[str, Any] = {}
         self._family = family
+        self._batches: AdaptiveBatches | None = None
 
     def encode(self, inputs: Sequence[Any]) -> list[dict[str, list[int]]]:
         """One unpadded encoding per input; inputs over `serve.max_length` tokens are cut and counted."""
@@ -88,9 +90,26 @@ class OpenedArtefact:
         encodings = self.encode(inputs)
         lengths = [_length(encoding) for encoding in encodings]
         logits_NC = np.zeros((len(encodings), len(self.labels)), dtype=np.float32)
-        for batch in plan_batches(lengths, self.serve):
+
+        def answer(batch: list[int]) -> None:
             logits_NC[batch] = self.session.run(self.collate([encodings[i] for i in batch]))
+
+        if self.serve.memory:
+            self._within_limit().run(lengths, answer)
+        else:
+            for batch in plan_batches(lengths, self.serve):
+                answer(batch)
         return logits_NC
+
+    def _within_limit(self) -> AdaptiveBatches:
+        if self._batches is None:
+            self._batches = AdaptiveBatches(self.serve.memory, getattr(self.session, "pid", None))
+        return self._batches
+
+    @property
+    def batch_report(self) -> Mapping[str, Any]:
+        """What batches under a memory limit have come to so far; empty without one."""
+        return {} if self._batches is None else self._batches.report
 
     def collate(self, encodings: Sequence[dict[str, list[int]]]) -> dict[str, NDArray[Any]]:
         """One padded batch: int64 arrays of shape (B, T)."""
@@ -126,7 +145,8 @@ class OpenedArtefact:
             Request(tuple(encoding["input_ids"]), limit, stop)
             for encoding, limit in zip(encodings, limits, strict=True)
         ]
-        made, self.cache_report = continuations(self.session, requests, self.serve)
+        decode = complete_within if self.serve.memory else continuations
+        made, self.cache_report = decode(self.session, requests, self.serve)
         return made
 
     def close(self) -> None:

@@ -38,7 +38,8 @@ class Serve:
     first `draft_layers` layers; None: nothing does), at most `draft_tokens` at a time. `slots` requests
     are decoded at once.
 
-    `environment`: variables that the serving process must be started with (`tiku.core.startup`)."""
+    `environment`: variables that the serving process must be started with (`tiku.core.startup`).
+    `memory`: settings of batches that stay within a limit (`tiku.artefact.adaptive`); empty: no limit."""
 
     batch_size: int = 32
     token_budget: int | None = None
@@ -50,6 +51,7 @@ class Serve:
     draft_layers: int | None = None
     slots: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    memory: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from tiku.core.errors import CannotMeasure, ModelError
 from tiku.core.files import user_path
 from tiku.core.text import Language, Text
 from tiku.core.units import format_quantity
-from tiku.measure._live_memory import Pass, imagined, run
 from tiku.measure.checkup import aligned
 from tiku.models import resolve
+from tiku.models._live_memory import Pass, imagined, run
 from tiku.models._source import is_gguf, is_reference, read_config, resolve_folder
 from tiku.models._weights import weight_files
 from tiku.weightfiles.listing import stored_tensors

@@ -1,8 +1,4 @@
-"""Resident memory of a process, its peak, and the peak of a fresh process that serves an artefact.
-
-Read from Linux's /proc (VmRSS, VmHWM), which is the process's own and depends neither on the
-machine's size nor on a container's limit; elsewhere from psutil.
-"""
+"""The peak of a fresh process that serves an artefact, and what it went for."""
 
 from __future__ import annotations
 
@@ -18,13 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tiku.core.errors import CannotMeasure
+from tiku.core.errors import ArtefactError, CannotMeasure
+from tiku.core.residence import peak_bytes, reset_peak, resident_bytes
 from tiku.core.startup import started_environment
 
 __all__ = ["MemoryUse", "peak_bytes", "probe", "read_inputs", "reset_peak", "resident_bytes", "write_inputs"]
-
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -45,45 +39,6 @@ class MemoryUse:
     load_transient: int
     gpu_allocated: int | None = None
     gpu_reserved: int | None = None
-
-
-def _status(field: str) -> int:
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise CannotMeasure(f"{_STATUS} has no field {field}", next_step="report this kernel", got=_STATUS)
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process now."""
-    if _STATUS.exists():
-        return _status("VmRSS:")
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
-
-
-def peak_bytes() -> int:
-    """Highest resident memory of this process since it began, or since `reset_peak`."""
-    if _STATUS.exists():
-        return _status("VmHWM:")
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-
-
-def reset_peak() -> bool:
-    """Start a new peak from what is resident now; whether the system lets us (Linux does)."""
-    try:
-        _CLEAR.write_text("5")
-    except OSError:
-        return False
-    return True
 
 
 def write_inputs(inputs: Sequence[Any], folder: Path) -> Path:
@@ -161,4 +116,7 @@ def _environment(artefact: Path) -> dict[str, str]:
 
     paths = os.pathsep.join(p for p in sys.path if p)
     here = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    return started_environment(read_manifest(artefact).serve.environment, here)
+    try:
+        return started_environment(read_manifest(artefact).serve.environment, here)
+    except ArtefactError:  # the fresh process says so in its own words
+        return here

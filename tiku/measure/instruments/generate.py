@@ -82,7 +82,7 @@ class Generate(Instrument):
 
 
 def _plain(serve: Serve) -> bool:
-    return serve.speculation is None and serve.slots == 1
+    return serve.speculation is None and serve.slots == 1 and not serve.memory
 
 
 def _warm(run: Completer) -> Completer:
