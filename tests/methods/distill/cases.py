@@ -10,6 +10,7 @@ import numpy as np
 import tokenizers
 import torch
 import transformers
+from numpy.typing import NDArray
 from tokenizers import models, pre_tokenizers, processors
 
 from tests.tiny import GOOD, PLAIN
@@ -69,10 +70,15 @@ def trained(seed: int, *, layers: int = 4, steps: int = 100) -> Subject:
 
 def accuracy(subject: Subject, data: LabelledTexts) -> float:
     """Share of right answers."""
+    return float(right(subject, data).mean())
+
+
+def right(subject: Subject, data: LabelledTexts) -> NDArray[np.float64]:
+    """1 for each right answer."""
     encoded = subject.processor(list(data.texts), padding=True, return_tensors="pt")
     with torch.inference_mode():
         answers = subject.module(**encoded).logits.argmax(1).numpy()
-    return float((answers == data.labels).mean())
+    return np.asarray(answers == data.labels, dtype=np.float64)
 
 
 def _learn(module: torch.nn.Module, tokenizer: object, data: LabelledTexts, steps: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -16,6 +17,7 @@ from tiku.core.errors import DataError, ModelError
 from tiku.core.method import Situation
 from tiku.core.recipe import Recipe
 from tiku.core.subject import Numerics
+from tiku.measure.stats.means import mean_interval
 from tiku.methods.distill import _teaching
 from tiku.methods.distill._run import DistilRun, Objective
 from tiku.methods.distill.distill import Distill
@@ -37,20 +39,21 @@ def _context(tmp_path):
 
 
 def test_distillation_wins_back_at_least_half_of_what_depth_pruning_lost(tmp_path):
-    lost = won = 0.0
+    lost, more_than_half = [], []
     for seed in (0, 1):
         teacher, judged = cases.trained(seed), cases.counted(1000, 999 + seed)
         context = cases.context(tmp_path, seed=seed, count=600)
         cut = PruneDepth(keep=0.5).apply(teacher, context)
         method = Distill(keep_blocks=0.5, steps=60, batch_tokens=512, learning_rate=2e-3, precision="fp32")
         student = method.apply(teacher, context)
-        whole, pruned, taught = (cases.accuracy(s, judged) for s in (teacher, cut, student))
+        whole, pruned, taught = (cases.right(s, judged) for s in (teacher, cut, student))
         assert student.facts["distill"]["kept_blocks"] == cut.facts["prune_depth"]["kept_blocks"]
         assert subjects.parameters(student.module) == subjects.parameters(cut.module)
-        lost += whole - pruned
-        won += taught - pruned
-    assert lost > 0.4  # averaged over the seeds there is something to win back
-    assert won >= 0.5 * lost
+        lost.append(whole - pruned)
+        more_than_half.append(taught - pruned - 0.5 * (whole - pruned))
+    assert np.mean(lost) > 0.2  # averaged over the seeds there is something to win back
+    told = mean_interval(np.concatenate(more_than_half))
+    assert told.low is not None and told.low >= 0.0, told
 
 
 def _loss_by_hand(teacher, student, inputs, targets, objective):
