@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -41,12 +42,14 @@ def opt():
     return sharpened(transformers.OPTForCausalLM, config, 0)
 
 
+LLAMA_CPP = pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama-cpp-python is built from source")
 MAKERS = {
     "llama": llama, "qwen2": qwen2, "gpt2": gpt2, "mistral": lambda: mistral(5), "gemma2": gemma2, "opt": opt,
 }  # fmt: skip
 EXPORTED = [
     *(("onnxruntime", kind) for kind in MAKERS),
     *(("openvino", kind) for kind in ("qwen2", "gpt2", "gemma2")),  # seconds for each
+    *(pytest.param(("llama-cpp", kind), marks=LLAMA_CPP) for kind in ("llama", "qwen2")),
 ]
 
 

@@ -28,6 +28,7 @@ def without(monkeypatch):
         ("onnxruntime", "onnxruntime", "pip install 'tiku[onnx]'"),
         ("onnxruntime", "onnx", "pip install 'tiku[onnx]'"),
         ("openvino", "openvino", "pip install 'tiku[openvino]'"),
+        ("llama-cpp", "llama_cpp", "pip install 'tiku[llama]'"),
     ],
 )
 def test_missing_package_is_a_refusal_with_the_line_that_installs_it(
@@ -47,7 +48,10 @@ def test_openvino_needs_nncf_for_int8_only(classifier, without):
     assert not support and "nncf" in support.reason.en
 
 
-@pytest.mark.parametrize(("runtime", "package"), [("onnxruntime", "onnxruntime"), ("openvino", "openvino")])
+@pytest.mark.parametrize(
+    ("runtime", "package"),
+    [("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("llama-cpp", "llama_cpp")],
+)
 def test_opening_without_the_package_is_a_missing_extra(without, runtime, package, tmp_path):
     without(package)
     with pytest.raises(MissingExtra) as caught:
