@@ -11,6 +11,7 @@ from tiku.core.text import Text
 from tiku.questions._by_methods import MethodQuestion
 from tiku.questions._foretold import foretold
 from tiku.questions._pools import arenas_gave, without_arena
+from tiku.questions._training_peaks import training_peaks
 
 __all__ = ["QUESTION"]
 
@@ -23,7 +24,7 @@ class Memory(MethodQuestion):
     id = "memory"
     number = 6
     title = Text("How is memory kept low?", "如何降低内存消耗？")
-    metrics: ClassVar[tuple[str, ...]] = ("peak_memory", "artefact_size")
+    metrics: ClassVar[tuple[str, ...]] = ("peak_memory", "artefact_size", "training_memory")
     gains: ClassVar[tuple[str, ...]] = ("peak_memory", "artefact_size")
 
     def propose(self, situation: Situation) -> tuple[Proposal, ...]:
@@ -34,8 +35,9 @@ class Memory(MethodQuestion):
         return tuple(sorted((*super().propose(situation), *apart), key=lambda p: -p.priority))
 
     def caveats(self, evidence: Evidence) -> tuple[Text, ...]:
-        """Also what was predicted, and what a runtime's arena gave."""
-        return (*foretold(evidence), *super().caveats(evidence), *arenas_gave(evidence))
+        """Also what was predicted, what a runtime's arena gave, and what training took."""
+        own = (*arenas_gave(evidence), *training_peaks(evidence))
+        return (*foretold(evidence), *super().caveats(evidence), *own)
 
 
 QUESTION: Question = Memory()

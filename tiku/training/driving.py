@@ -12,6 +12,7 @@ from tiku.core.errors import BadInput, TikuError
 from tiku.core.method import Context
 from tiku.training.checkpoint import Checkpoint
 from tiku.training.examples import Examples
+from tiku.training.recomputing import recomputing
 from tiku.training.run import Run
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def drive(
 ) -> None:
     """Go on from the checkpoint, if there is one, to the last step; then the checkpoint is removed."""
     _resume(run, checkpoint, context)
-    _advance_to_the_end(run, judged, checkpoint, context, every_seconds)
+    with recomputing(run.module, on=run.options.checkpoint_activations):
+        _advance_to_the_end(run, judged, checkpoint, context, every_seconds)
     checkpoint.remove()
 
 

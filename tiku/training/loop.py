@@ -59,6 +59,8 @@ def train(
     examples = _learnable(encode_examples(subject, train, options.max_length), train)
     judged = None if validation is None else _judged(subject, validation, options)
     checkpoint = Checkpoint(context.workdir, _identity(subject, train, options, seed))
+    if subject.facts.get("checkpoint_activations"):  # a step before this one said so
+        options = replace(options, checkpoint_activations=True)
     with sealed(device, context.protocol.threads):
         precision = choose_precision(options.precision, device)
         classes = len(subject.labels or train.classes())
@@ -72,6 +74,7 @@ def train(
         "cut_examples": sum(n >= options.max_length for n in examples.lengths),
         "chance_loss": chance_loss(examples.targets),
         "precision": run.precision,
+        "checkpoint_activations": options.checkpoint_activations,
         "learning_rate": max(group["peak"] for group in run.optimiser.param_groups),
         "threads": threads,
         "device": device,

@@ -33,6 +33,9 @@ class TrainOptions:
         "none", "balanced: every class weighs the same in the loss", choices=("none", "balanced")
     )
     clip_norm: float = param(1.0, "largest norm of a step's gradient", low=1e-6, high=1e6)
+    checkpoint_activations: bool = param(
+        False, "run each block again for its gradient instead of keeping its activations: less memory, slower"
+    )
     max_length: int = param(256, "longer texts are cut to so many tokens", low=4, high=10**6)
     precision: str = param(
         "auto",

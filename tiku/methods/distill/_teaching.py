@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tiku.core.hashing import hash_of
@@ -43,6 +43,8 @@ def teach(
     """(the trained student in eval mode, facts). `subject.module` is the teacher and stays as it is."""
     device, seed = chosen_device(context.protocol.device), context.protocol.seed % 2**32
     options = lesson.options
+    if subject.facts.get("checkpoint_activations"):  # a step before this one said so
+        options = replace(options, checkpoint_activations=True)
     context.progress(0, 1, "encode")
     wanted = options.min_steps * options.batch_tokens
     examples = training_examples(subject, context, wanted, options.max_length)

@@ -74,6 +74,15 @@ class AdaptiveBatch(Method):
         """For encoders; the peak of a language model is taken from one request, which has no batch."""
         return (cls(batch_mb=32),) if situation.task == "text-classification" else ()
 
+    @classmethod
+    def why_not(cls, situation: Situation) -> Text | None:
+        """Why a language model has no trial of it."""
+        return Text(
+            "the peak of a language model is taken from one request, which has no batch to size; with a limit "
+            "of yours `tiku apply` builds it",
+            "语言模型的内存峰值取自单个请求，没有可调的批大小；可自定上限，用 `tiku apply` 构建",
+        )
+
 
 def _rates(subject: Subject) -> Mapping[str, float]:
     """Bytes for each token, for each pair of tokens, and kept in a cache; zeros where a pass cannot be
