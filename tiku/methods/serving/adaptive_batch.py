@@ -78,7 +78,7 @@ class AdaptiveBatch(Method):
     def why_not(cls, situation: Situation) -> Text | None:
         """Why a language model has no trial of it."""
         return Text(
-            "the peak of a language model is taken from one request, which has no batch to size; with a limit "
+            "the peak of a language model is taken from one request, with no batch to size; with a limit "
             "of yours `tiku apply` builds it",
             "语言模型的内存峰值取自单个请求，没有可调的批大小；可自定上限，用 `tiku apply` 构建",
         )
