@@ -160,6 +160,9 @@ def apply_recipe_file(recipe: Path, plan: Plan, *, watch: Watch = unwatched) -> 
             subject = apply_recipe(steps, inputs.load_subject(plan.seed), context)
         except Refused as refusal:
             raise RecipeError(
-                "the recipe cannot be applied to this model here", got=str(steps), next_step=refusal.reason.en
+                "the recipe cannot be applied to this model here",
+                got=f"{steps}: {refusal.reason.en}",
+                allowed="methods that support the model as the steps before them leave it",
+                next_step="leave the step out, or give it another config",
             ) from refusal
         return write(subject, plan.out, recipe=steps, examples=inputs.examples())
