@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["FIXED", "Decoder", "check_decoder", "keeps_cache", "traceable_decoder", "whole_text"]
+__all__ = [
+    "FIXED",
+    "Decoder",
+    "check_decoder",
+    "keeps_cache",
+    "logits_argument",
+    "traceable_decoder",
+    "whole_text",
+]
 
 FIXED = ("input_ids", "attention_mask", "logits_to_keep")  # inputs beside the cache
 _KEEPS = ("logits_to_keep", "num_logits_to_keep")
@@ -32,11 +40,12 @@ _TOLERANCE = 1e-3  # of the largest logit: sums in another order
 class Decoder:
     """`module(input_ids_BT, attention_mask_BS, logits_to_keep_R, *past)` gives `(logits_BRV, *present)`,
     with S = P + T; `past` alternates keys and values, each (B, heads, P, width). `example`: inputs to trace
-    with.
+    with; `fixed` names those before the cache.
     """
 
     module: Any
     example: tuple[Any, ...]
+    fixed: tuple[str, ...] = FIXED
 
     @property
     def past(self) -> tuple[str, ...]:
@@ -49,7 +58,7 @@ class Decoder:
         return self._cache("present")
 
     def _cache(self, word: str) -> tuple[str, ...]:
-        layers = (len(self.example) - len(FIXED)) // 2
+        layers = (len(self.example) - len(self.fixed)) // 2
         return tuple(f"{word}.{layer}.{part}" for layer in range(layers) for part in ("key", "value"))
 
 
@@ -76,8 +85,7 @@ def traceable_decoder(network: Any) -> Decoder:
     keys and values alone."""
     import torch
 
-    accepted = inspect.signature(network.forward).parameters
-    keeps = next((name for name in _KEEPS if name in accepted), None)
+    keeps = logits_argument(network)
 
     class WithCache(torch.nn.Module):
         def __init__(self) -> None:
@@ -95,6 +103,12 @@ def traceable_decoder(network: Any) -> Decoder:
     ids = torch.arange(_TRACED_BATCH * _TRACED_TOKENS).reshape(_TRACED_BATCH, -1) % network.config.vocab_size
     mask = torch.ones(_TRACED_BATCH, _TRACED_PAST + _TRACED_TOKENS, dtype=torch.int64)
     return Decoder(WithCache().eval(), (ids, mask, torch.tensor([0, 2]), *_example_past(network)))
+
+
+def logits_argument(network: Any) -> str | None:
+    """What the network calls the positions whose logits are wanted; None where it has no such argument."""
+    accepted = inspect.signature(network.forward).parameters
+    return next((name for name in _KEEPS if name in accepted), None)
 
 
 def whole_text(inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[np.int64]]:

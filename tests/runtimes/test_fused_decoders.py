@@ -1,0 +1,154 @@
+"""Decoders exported with ONNX Runtime's own operators: what is fused, what is left alone, rows of a batch."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import transformers
+
+from tests.measure.language.models import VOCABULARY, gpt2, llama, mistral, sharpened
+from tests.runtimes.test_language_models import opened, own_logits, qwen2, subject_of
+from tests.runtimes.test_packed_weights import nearest
+from tiku.core.errors import CannotMeasure
+from tiku.core.subject import Numerics
+from tiku.decoding import Request, decode_together, greedy
+from tiku.layers.quantized_linear import QuantizedLinear
+from tiku.runtimes._onnx_attention import _turns_halves, operators_of_onnxruntime
+
+_LAYERS = 2
+
+
+def kinds(folder) -> Counter:
+    return Counter(node.op_type for node in onnx.load(folder / "model.onnx").graph.node)
+
+
+def requests(count: int, seed: int) -> list[Request]:
+    draw = random.Random(seed)
+    prompts = [[draw.randrange(VOCABULARY) for _ in range(draw.randint(1, 20))] for _ in range(count)]
+    return [Request(tuple(prompt), draw.choice((0, 1, 5, 25))) for prompt in prompts]
+
+
+def test_a_llama_runs_as_one_operator_for_each_of_its_parts(tmp_path) -> None:
+    opened(subject_of(llama(), "onnxruntime"), tmp_path).close()
+    found = kinds(tmp_path)
+    assert found["GroupQueryAttention"] == _LAYERS
+    assert found["RotaryEmbedding"] == 2 * _LAYERS
+    assert found["SkipSimplifiedLayerNormalization"] == 2 * _LAYERS  # the first norm has nothing to add
+    assert found["MatMul"] == 4 * _LAYERS + 1  # joined queries, keys and values; joined gate and up
+    assert found["Softmax"] == found["Transpose"] == 0
+
+
+def test_an_unfused_artefact_is_traced_as_it_is_written(tmp_path) -> None:
+    subject = replace(subject_of(llama(), "onnxruntime"), runtime_options={"fusion": False})
+    session = opened(subject, tmp_path, {"fusion": False})
+    assert kinds(tmp_path)["GroupQueryAttention"] == 0
+    with pytest.raises(CannotMeasure, match="different lengths at once"):
+        session.rows([4])
+    session.close()
+
+
+def test_a_rotation_of_neighbours_is_not_taken_for_one_of_halves() -> None:
+    from transformers.models.cohere import modeling_cohere
+    from transformers.models.llama import modeling_llama
+
+    assert _turns_halves(modeling_llama.apply_rotary_pos_emb)
+    assert not _turns_halves(modeling_cohere.apply_rotary_pos_emb)
+    assert not _turns_halves(None)
+
+
+def test_a_rotation_of_half_a_head_is_fused(tmp_path) -> None:
+    config = transformers.PhiConfig(
+        vocab_size=VOCABULARY, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=256, partial_rotary_factor=0.5,
+    )  # fmt: skip
+    module = sharpened(transformers.PhiForCausalLM, config, 0)
+    session = opened(subject_of(module, "onnxruntime"), tmp_path)
+    text = np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 9))
+    own = own_logits(module, text)
+    np.testing.assert_allclose(session.run({"input_ids": text}), own, atol=1e-3 * np.abs(own).max())
+    assert kinds(tmp_path)["RotaryEmbedding"] == 4
+    session.close()
+
+
+def test_tracing_leaves_transformers_as_it_was() -> None:
+    from transformers.models.llama import modeling_llama
+
+    before, model = modeling_llama.apply_rotary_pos_emb, llama()
+    with pytest.raises(RuntimeError, match="on the way"), operators_of_onnxruntime(model):
+        assert modeling_llama.apply_rotary_pos_emb is not before
+        raise RuntimeError("on the way")
+    assert modeling_llama.apply_rotary_pos_emb is before
+    assert "tiku_onnxruntime" not in transformers.modeling_utils.ALL_ATTENTION_FUNCTIONS.valid_keys()
+
+
+@pytest.fixture(scope="module", params=[llama, qwen2], ids=lambda make: make.__name__)
+def session(request, tmp_path_factory):
+    found = opened(subject_of(request.param(), "onnxruntime"), tmp_path_factory.mktemp("rows"))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("slots", [1, 3, 8])
+def test_requests_get_in_a_batch_what_they_get_alone(session, slots) -> None:
+    asked = requests(11, seed=slots)
+    found, report = decode_together(session, asked, slots)
+    assert found == [greedy(session, one) for one in asked]
+    assert report["cache_bytes"] > 0
+
+
+def test_logits_of_a_row_do_not_depend_on_its_neighbours(session) -> None:
+    draw = np.random.default_rng(3)
+    texts = [draw.integers(0, VOCABULARY, size=size).tolist() for size in (3, 40, 17, 1)]
+    rows = session.rows([64] * 4)
+    living = {rows.enter(text)[0]: text for text in texts}
+    for step in range(6):
+        fed = {row: int(draw.integers(VOCABULARY)) for row in reversed(living)}
+        if step == 4:
+            fed.popitem()  # a row may rest
+        for row, logits_V in zip(fed, rows.step(fed), strict=True):
+            living[row].append(fed[row])
+            alone = session.run({"input_ids": np.asarray([living[row]])})[0, -1]
+            np.testing.assert_allclose(logits_V, alone, atol=2e-3 * np.abs(alone).max())
+        if step == 2:
+            gone = list(living)[1]
+            rows.leave(gone)
+            del living[gone]
+
+
+def test_a_text_longer_than_its_room_moves_to_more(session) -> None:
+    text = np.random.default_rng(0).integers(0, VOCABULARY, size=(2, 255))
+    _, cache = session.extend(text[:, :250])
+    got = [session.extend(text[:, at : at + 1], cache)[0] for at in range(250, 255)]
+    more = np.random.default_rng(1).integers(0, VOCABULARY, size=(2, 9))
+    got.append(session.extend(more, cache)[0])
+    own = session.run({"input_ids": np.concatenate([text, more], axis=1)})[:, 250:]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), own, atol=2e-3 * np.abs(own).max())
+
+
+@pytest.mark.parametrize("make", [gpt2, lambda: mistral(5)], ids=["gpt2", "mistral"])
+def test_rows_are_refused_where_places_or_windows_belong_to_the_whole_batch(make, tmp_path) -> None:
+    found = opened(subject_of(make(), "onnxruntime"), tmp_path)
+    with pytest.raises(CannotMeasure, match="different lengths at once"):
+        found.rows([4])
+    found.close()
+
+
+def test_joined_few_bit_products_hold_the_codes_of_each(tmp_path) -> None:
+    module = llama()
+    for layer in module.model.layers:
+        for parent in (layer.self_attn, layer.mlp):
+            for name, linear in list(parent.named_children()):
+                if isinstance(linear, torch.nn.Linear):
+                    setattr(parent, name, QuantizedLinear.of(nearest(linear.weight.data, 4, 16, False)))
+    session = opened(subject_of(module, "onnxruntime", Numerics("int4-weight-only")), tmp_path)
+    assert kinds(tmp_path)["MatMulNBits"] == 4 * _LAYERS
+    text = np.random.default_rng(0).integers(0, VOCABULARY, size=(1, 12))
+    own = own_logits(module, text)
+    assert np.abs(session.run({"input_ids": text}) - own).max() < 0.05 * np.abs(own).max()  # int8 activations
+    session.close()
