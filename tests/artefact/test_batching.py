@@ -15,6 +15,7 @@ _SERVES = st.builds(
     batch_size=st.integers(1, 9),
     token_budget=st.none() | st.integers(1, 200),
     sort_by_length=st.booleans(),
+    streams=st.integers(1, 5),
 )
 
 
@@ -32,6 +33,20 @@ def test_batches_keep_their_limits(lengths, serve):
             assert len(batch) <= serve.batch_size
         else:
             assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= serve.token_budget
+
+
+@given(st.lists(st.integers(1, 60), min_size=5, max_size=40), _SERVES)
+def test_every_stream_gets_a_batch(lengths, serve):
+    """Of requests of one length: others cannot always be dealt out evenly."""
+    alike = [lengths[0]] * len(lengths)
+    assert len(plan_batches(alike, serve)) >= min(serve.streams, len(alike) // 2)
+
+
+def test_two_streams_share_four_requests_that_one_budget_would_hold():
+    serve = Serve(token_budget=100, sort_by_length=True, streams=2)
+    assert plan_batches([5, 5, 4, 4], serve) == [[0], [1], [2, 3]]
+    assert plan_batches([5, 5, 5, 5], serve) == [[0, 1], [2, 3]]
+    assert plan_batches([5, 5, 4, 4], Serve(batch_size=32, streams=2)) == [[0, 1], [2, 3]]
 
 
 def test_without_sorting_requests_stay_in_their_order():

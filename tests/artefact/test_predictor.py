@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tiku.artefact import open_artefact, predict
+from tiku.artefact.manifest import read_manifest
+from tiku.artefact.predictor import OpenedArtefact, open_session, registered
 from tiku.core.errors import ArtefactError, BadInput, DataError
 from tiku.core.subject import Serve
 from tiku.testing import tiny_texts
@@ -43,6 +45,37 @@ def test_logits_are_those_of_transformers_in_the_order_of_the_inputs(opened, cla
     texts = tiny_texts(23, seed=3)
     opened.serve = serve
     np.testing.assert_allclose(opened.predict(texts), _by_transformers(classifier, texts), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "serve", [Serve(batch_size=4, streams=3), Serve(token_budget=64, streams=2)], ids=str
+)
+def test_batches_that_run_at_once_give_the_same_rows(artefact, classifier, serve):
+    texts = tiny_texts(23, seed=3)
+    written = read_manifest(artefact)
+    session = open_session(artefact, dataclasses.replace(written, serve=serve), threads=4)
+    opened = OpenedArtefact(
+        artefact,
+        dataclasses.replace(written, serve=serve),
+        registered("models", written.family),
+        classifier.processor,
+        session,
+    )
+    assert session.streams == serve.streams
+    np.testing.assert_allclose(opened.predict(texts), _by_transformers(classifier, texts), atol=1e-5)
+    assert opened.predict([]).shape == (0, 2)
+    opened.close()
+
+
+def test_what_one_of_several_batches_raises_is_raised(opened, monkeypatch):
+    def run(inputs):
+        raise ArtefactError("broken", got=len(inputs["input_ids"]))
+
+    monkeypatch.setattr(opened.session, "streams", 2)
+    monkeypatch.setattr(opened.session, "run", run)
+    opened.serve = Serve(batch_size=2, streams=2)
+    with pytest.raises(ArtefactError, match="broken"):
+        opened.predict(tiny_texts(8))
 
 
 def test_no_inputs_give_no_rows_with_the_right_width(opened):

@@ -15,6 +15,7 @@ from tiku.methods.quantize.int8_dynamic import Int8Dynamic
 from tiku.methods.serving._racing import race
 from tiku.methods.serving.batch_tuning import BatchTuning
 from tiku.methods.serving.length_bucketing import LengthBucketing
+from tiku.methods.serving.parallel_batches import ParallelBatches
 from tiku.methods.serving.thread_tuning import ThreadTuning
 from tiku.methods.serving.token_budget import TokenBudget
 from tiku.testing import tiny_classifier, tiny_context, tiny_language_model, tiny_texts
@@ -70,6 +71,32 @@ def test_bucketing_changes_the_batches_and_not_the_answers(classifier, tmp_path)
         opened.close()
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
     np.testing.assert_allclose(answers[0], answers[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", [(), (OnnxRuntimeMethod(),), (OpenVinoMethod(),)], ids=str)
+def test_batches_side_by_side_change_the_speed_and_not_the_answers(
+    classifier, tmp_path, runtime, monkeypatch
+):
+    monkeypatch.setattr("tiku.methods.serving.parallel_batches.cores", lambda: 2)
+    texts, methods = tiny_texts(40), (*runtime, TokenBudget(96))
+    answers = []
+    for name, recipe in (("one", methods), ("two", (*methods, ParallelBatches()))):
+        subject = _apply(classifier, tiny_context(tmp_path, threads=2), *recipe)
+        write(subject, tmp_path / name, recipe=Recipe.of(*recipe), examples=texts)
+        opened = open_artefact(tmp_path / name, threads=2)
+        assert opened.session.streams == opened.serve.streams == (1 if name == "one" else 2)
+        answers.append(opened.predict(texts))
+        opened.close()
+    np.testing.assert_allclose(*answers, atol=1e-5)
+
+
+def test_batches_side_by_side_need_cores_and_no_memory_limit(classifier, monkeypatch):
+    monkeypatch.setattr("tiku.methods.serving.parallel_batches.cores", lambda: 2)
+    assert ParallelBatches().supports(classifier)
+    assert not ParallelBatches().supports(replace(classifier, serve=Serve(memory={"limit_mb": 1.0})))
+    assert not ParallelBatches().supports(replace(classifier, runtime="torch-compile"))
+    monkeypatch.setattr("tiku.methods.serving.parallel_batches.cores", lambda: 1)
+    assert not ParallelBatches().supports(classifier)
 
 
 def test_bucketing_of_sorted_batches_is_refused(classifier, tmp_path):

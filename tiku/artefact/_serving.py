@@ -51,7 +51,8 @@ class _Host:
         from tiku.artefact.predictor import open_session
 
         insist(environment)
-        session = open_session(Path(folder), read_manifest(Path(folder)), threads=threads, device=device)
+        manifest = read_manifest(Path(folder))
+        session = open_session(Path(folder), manifest, threads=threads, device=device, alone=True)
         self._session = session
         return session.runtime, str(getattr(session, "device", "cpu"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tiku.core.subject import Serve
@@ -14,14 +15,18 @@ def plan_batches(lengths: Sequence[int], serve: Serve) -> list[list[int]]:
 
     With `token_budget` a batch grows while (members x longest member) stays within the budget, and
     one request that is longer than the budget goes alone; without it `batch_size` decides. Sorted
-    batches come longest first: the largest allocation then happens once, at the start.
+    batches come longest first: the largest allocation then happens once, at the start. Several streams
+    get a batch each where there are requests for it.
     """
     order = list(range(len(lengths)))
     if serve.sort_by_length:
         order.sort(key=lambda i: -lengths[i])
     if serve.token_budget is None:
-        return [order[i : i + serve.batch_size] for i in range(0, len(order), serve.batch_size)]
-    return _within_budget(order, lengths, serve.token_budget)
+        size = min(serve.batch_size, max(1, math.ceil(len(order) / serve.streams)))
+        return [order[i : i + size] for i in range(0, len(order), size)]
+    return _within_budget(
+        order, lengths, min(serve.token_budget, max(1, math.ceil(sum(lengths) / serve.streams)))
+    )
 
 
 def padded_tokens(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> int:

@@ -6,7 +6,7 @@ Shape letters: N inputs, C classes, B batch, T tokens, V vocabulary.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +97,19 @@ class OpenedArtefact:
         if self.serve.memory:
             self._within_limit().run(lengths, answer)
         else:
-            for batch in plan_batches(lengths, self.serve):
-                answer(batch)
+            self._run_all(plan_batches(lengths, self.serve), answer)
         return logits_NC
+
+    def _run_all(self, batches: list[list[int]], answer: Callable[[list[int]], None]) -> None:
+        """As many at once as the session takes; what one raises is raised when the others have ended."""
+        if self.session.streams == 1 or len(batches) <= 1:
+            for batch in batches:
+                answer(batch)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(self.session.streams, len(batches))) as pool:
+            list(pool.map(answer, batches))
 
     def _within_limit(self) -> AdaptiveBatches:
         if self._batches is None:
@@ -186,14 +196,21 @@ def open_artefact(
 
 
 def open_session(
-    folder: Path, manifest: Manifest, *, threads: int | None = None, device: str = "auto"
+    folder: Path,
+    manifest: Manifest,
+    *,
+    threads: int | None = None,
+    device: str = "auto",
+    alone: bool = False,
 ) -> Session:
-    """The artefact's model in its runtime, without the processor. Raises `ArtefactError`, `MissingExtra`."""
+    """The artefact's model in its runtime, without the processor; `alone`: whoever runs it does not run
+    several batches at once. Raises `ArtefactError`, `MissingExtra`."""
     runtime: Runtime = registered("runtimes", manifest.runtime)
+    streams = 1 if alone or manifest.serve.memory else manifest.serve.streams
     return runtime.open(
         folder / MODEL,
         task=manifest.task,
-        options=manifest.runtime_options,
+        options={**manifest.runtime_options, **({"streams": streams} if streams > 1 else {})},
         threads=threads or manifest.serve.threads or cores(),
         device=device,
     )

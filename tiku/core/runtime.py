@@ -23,6 +23,7 @@ class Runtime(ABC):
     modules: ClassVar[tuple[str, ...]] = ()  # import names that must be there
     crops: ClassVar[bool] = False  # whether its sessions can cut a key/value cache back
     batches: ClassVar[bool] = False  # whether they decode requests of different lengths at once
+    streams: ClassVar[bool] = False  # whether they run several batches at once: option "streams" of `open`
 
     @abstractmethod
     def supports(self, subject: Subject) -> Support:

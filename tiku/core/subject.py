@@ -32,7 +32,8 @@ class Numerics:
 class Serve:
     """How requests become batches. `token_budget` caps padded tokens per batch; None: `batch_size`
     alone decides. `sort_by_length` groups requests of like length (outputs keep the input order).
-    `threads` None means every physical core. `max_length` None means the model's own limit.
+    `threads` None means every physical core. `max_length` None means the model's own limit. Classifiers:
+    `streams` batches run at once, each with its share of the threads.
 
     Language models: `speculation` names what drafts tokens ("prompt-lookup"; "self-speculative": the
     first `draft_layers` layers; None: nothing does), at most `draft_tokens` at a time. `slots` requests
@@ -52,6 +53,7 @@ class Serve:
     slots: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     memory: Mapping[str, float] = field(default_factory=dict)
+    streams: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,12 @@ class Subject:
 class Session(ABC):
     """A built model inside its runtime. Arrays in, arrays out; one session per process at a time.
 
+    `streams` calls of `run` may be made at once, from as many threads.
     Shape letters: B batch, T tokens, C classes, V vocabulary.
     """
 
     runtime: str
+    streams: int = 1
 
     @abstractmethod
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:

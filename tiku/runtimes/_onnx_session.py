@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +22,32 @@ class OnnxRuntimeSession(Session):
 
     Without `fusion` constants are folded and dead nodes removed, but each operator runs as its own
     kernel (level "basic" of ONNX Runtime's graph optimisation; fusion needs "extended" or "all").
+    `unfused` names single fusions to leave out. The callers of `streams` runs compute too: they and the
+    session's own threads are `threads` together.
     """
 
     runtime = "onnxruntime"
 
-    def __init__(self, graph: Path, *, threads: int, device: str, arena: bool, fusion: bool) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        threads: int,
+        device: str,
+        arena: bool,
+        fusion: bool,
+        unfused: Sequence[str] = (),
+        streams: int = 1,
+    ) -> None:
         import onnxruntime
 
+        self.streams = min(streams, threads)
         providers = _providers(device)
-        settings = session_settings(threads=threads, arena=arena, fusion=fusion)
+        settings = session_settings(threads=threads - self.streams + 1, arena=arena, fusion=fusion)
         try:
-            self._session = onnxruntime.InferenceSession(str(graph), settings, providers=providers)
+            self._session = onnxruntime.InferenceSession(
+                str(graph), settings, providers=providers, disabled_optimizers=list(unfused)
+            )
         except Exception as error:  # onnxruntime raises classes of its own that share no base
             raise ArtefactError(
                 "onnxruntime cannot open this graph",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from tiku.core.errors import ArtefactError
@@ -28,8 +29,12 @@ class OpenVinoSession(Session):
 
     runtime = "openvino"
 
-    def __init__(self, graph: Any, *, threads: int, device: str, hint: str, fusion: bool) -> None:
+    def __init__(
+        self, graph: Any, *, threads: int, device: str, hint: str, fusion: bool, streams: int = 1
+    ) -> None:
         import openvino
+
+        self.streams = min(streams, threads)
 
         if device.upper() not in ("AUTO", "CPU"):
             raise ArtefactError(
@@ -38,6 +43,7 @@ class OpenVinoSession(Session):
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": hint,
+            **({"NUM_STREAMS": self.streams} if self.streams > 1 else {}),
             **arithmetic(fusion),
         }
         try:
@@ -54,16 +60,23 @@ class OpenVinoSession(Session):
         self._names = [port.get_any_name() for port in compiled.inputs]
         self._compiled = compiled
         self._request = compiled.create_infer_request()
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        for request in (self._request, *(compiled.create_infer_request() for _ in range(self.streams - 1))):
+            self._idle.put(request)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         import numpy as np
 
-        outputs = self._request.infer({name: inputs[name] for name in self._names}, share_inputs=True)
-        logits: NDArray[np.float32] = np.array(outputs[0])  # the request reuses its own buffer
+        request = self._idle.get()
+        try:
+            outputs = request.infer({name: inputs[name] for name in self._names}, share_inputs=True)
+            logits: NDArray[np.float32] = np.array(outputs[0])  # the request reuses its own buffer
+        finally:
+            self._idle.put(request)
         return logits
 
     def close(self) -> None:
-        del self._request, self._compiled
+        del self._idle, self._request, self._compiled
 
 
 def arithmetic(fusion: bool) -> dict[str, str]:

@@ -44,8 +44,9 @@ class TorchSession(Session):
     A recurrent state is carried from token to token: recurrent layers start anew when they are given
     several at once.
 
-    The thread count is torch's own and belongs to the process, so it is set again before each run:
-    two sessions with different counts can alternate. `close` puts back the count found at the start.
+    The thread count is torch's own and belongs to the calling thread, so it is set again before each run:
+    two sessions with different counts can alternate, and `streams` callers have their share each. `close`
+    puts back the count found at the start.
     """
 
     def __init__(
@@ -58,15 +59,17 @@ class TorchSession(Session):
         call: Any = None,
         cache_format: str = "fp32",
         cache_tokens: int = 1024,
+        streams: int = 1,
     ) -> None:
         import torch
 
         self.runtime = runtime
         self.cache_format, self.cache_tokens = cache_format, cache_tokens
         self.device = resolve_device(device)
+        self.streams = min(streams, threads) if self.device == "cpu" else 1
         self.module = module.to(self.device)
         self._call = self.module if call is None else call
-        self._threads = threads
+        self._threads = threads // self.streams
         self._threads_before = torch.get_num_threads()
         accepted = inspect.signature(module.forward).parameters
         self._cache = next((name for name in _CACHES if name in accepted), None)

@@ -58,6 +58,7 @@ class OpenVino(Runtime):
     extra: ClassVar[str | None] = "openvino"
     modules: ClassVar[tuple[str, ...]] = ("openvino",)
     crops: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
 
     def supports(self, subject: Subject) -> Support:
         scheme = subject.numerics.scheme
@@ -147,7 +148,8 @@ def _session(
     kind = OpenVinoLanguageSession if task == "causal-lm" else OpenVinoSession
     options = options or {}
     hint, fusion = options.get("hint", "LATENCY"), options.get("fusion", True)
-    return kind(graph, threads=threads, device=device, hint=hint, fusion=fusion)
+    streams = options.get("streams", 1)
+    return kind(graph, threads=threads, device=device, hint=hint, fusion=fusion, streams=streams)
 
 
 def _int8_as_asked(numerics: Numerics) -> Support:

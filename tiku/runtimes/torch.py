@@ -32,6 +32,7 @@ class Torch(Runtime):
     modules: ClassVar[tuple[str, ...]] = ("torch",)
     crops: ClassVar[bool] = True
     batches: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
 
     def supports(self, subject: Subject) -> Support:
         if subject.numerics.scheme.endswith(WEIGHT_ONLY):
@@ -70,9 +71,9 @@ class Torch(Runtime):
 
             fold(module, mlp=options["fold_qkv"] == "all")
         cache_format = options.get("cache_format", "fp32")
-        room = {"cache_tokens": options["cache_tokens"]} if "cache_tokens" in options else {}
+        given = {name: options[name] for name in ("cache_tokens", "streams") if name in options}
         return TorchSession(
-            self.name, module, threads=threads, device=device, cache_format=cache_format, **room
+            self.name, module, threads=threads, device=device, cache_format=cache_format, **given
         )
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:

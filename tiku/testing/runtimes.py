@@ -34,9 +34,13 @@ def check_runtime(runtime: Runtime, subject: Subject, workdir: Path) -> None:
     runtime.save(replace(subject, runtime=runtime.name), workdir / "saved")
     assert (weights_hash(subject.module), settings_hash(subject)) == before, f"{where} changed the subject"
     sessions = [_open(runtime, subject, workdir / "saved", threads) for threads in (1, 2)]
+    if runtime.streams:
+        sessions.append(_open(runtime, subject, workdir / "saved", 2, streams=2))
     try:
         for session in sessions:
             _check_session(where, session, subject)
+        if runtime.streams:
+            _check_streams(where, sessions[-1], subject)
     finally:
         for session in sessions:
             session.close()
@@ -58,8 +62,8 @@ def _check_refusals(runtime: Runtime, subject: Subject, workdir: Path) -> None:
         raise AssertionError(f"runtime {runtime.name} opens an empty folder")
 
 
-def _open(runtime: Runtime, subject: Subject, folder: Path, threads: int) -> Session:
-    return runtime.open(folder, task=subject.task, options={}, threads=threads, device="cpu")
+def _open(runtime: Runtime, subject: Subject, folder: Path, threads: int, **options: Any) -> Session:
+    return runtime.open(folder, task=subject.task, options=options, threads=threads, device="cpu")
 
 
 def _check_session(where: str, session: Session, subject: Subject) -> None:
@@ -78,6 +82,25 @@ def _check_session(where: str, session: Session, subject: Subject) -> None:
     kept = logits.copy()
     answers(session, {name: array[:1] for name, array in batch.items()}, subject.task)
     assert np.array_equal(logits, kept), f"{where}: a later run overwrote the arrays of an earlier one"
+
+
+def _check_streams(where: str, session: Session, subject: Subject) -> None:
+    """Different batches, run at once and over and over, get the answers that each gets alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    assert session.streams == 2, f"{where} says it runs several batches at once, its session does not"
+    batch = _batch(subject)
+    parts = [
+        {name: array[:size] for name, array in batch.items()} for size in (1, 2, len(batch["input_ids"]))
+    ]
+    own = [session.run(part) for part in parts]
+    scale = max(1.0, max(float(np.abs(logits).max()) for logits in own))
+    with ThreadPoolExecutor(2) as pool:
+        for logits, got in zip(own * 10, pool.map(session.run, parts * 10), strict=True):
+            away = np.abs(logits - got).max() if logits.shape == got.shape else np.inf
+            assert away <= _TOLERANCE * scale, f"{where}: batches that run at once disturb each other"
 
 
 def _batch(subject: Subject) -> Mapping[str, NDArray[Any]]:
