@@ -6,10 +6,11 @@ with `onnxruntime.transformers.optimizer` (attention, layer norm, GELU) was meas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tiku.core.errors import ModelError
 from tiku.core.runtime import Runtime
 from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
@@ -18,11 +19,20 @@ from tiku.runtimes._available import installed, require
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY
 from tiku.runtimes._drift import refuse_garbage
 from tiku.runtimes._language import check_decoder, traceable_decoder
-from tiku.runtimes._onnx_graph import Traced, write_graph
+from tiku.runtimes._onnx_attention import POSITIONS, fused_decoder, operators_of_onnxruntime
+from tiku.runtimes._onnx_graph import Traced, load_graph, save_graph, write_graph
 from tiku.runtimes._onnx_int8 import quantize_in_place
-from tiku.runtimes._onnx_language import LANGUAGE_FORWARD, OnnxLanguageSession, traced_decoder
+from tiku.runtimes._onnx_language import (
+    IN_PLACE,
+    LANGUAGE_FORWARD,
+    RAGGED,
+    OnnxLanguageSession,
+    traced_decoder,
+)
 from tiku.runtimes._onnx_packed import multiply_in_int8, packed_products, storable
+from tiku.runtimes._onnx_rewriting import rewrite
 from tiku.runtimes._onnx_session import OnnxRuntimeSession, session_settings
+from tiku.runtimes._torch_rows import refusal
 from tiku.runtimes._tracing import (
     check_export,
     example_inputs,
@@ -95,6 +105,7 @@ class OnnxRuntime(Runtime):
     extra: ClassVar[str | None] = "onnx"
     modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     crops: ClassVar[bool] = True
+    batches: ClassVar[bool] = True
     streams: ClassVar[bool] = True
 
     def supports(self, subject: Subject) -> Support:
@@ -120,14 +131,10 @@ class OnnxRuntime(Runtime):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _GRAPH
         language = subject.task == "causal-lm"
-        with tracing(subject, self.name):
-            untie = bool(subject.numerics.options.get("quantize_head"))
-            write_graph(
-                _traced_decoder(subject) if language else _traced_classifier(subject), path, untie=untie
-            )
-            session = _session(path, subject.task)
-        (check_decoder if language else check_export)(subject, session)
-        session.close()
+        if not language:
+            _export(subject, path, lambda: _write_classifier(subject, path))
+        elif not (subject.runtime_options.get("fusion", True) and _fuses(subject, path)):
+            _export(subject, path, lambda: _write_decoder(subject, path))
         if subject.numerics.scheme == "fp32":
             return
         _narrow(path, subject.numerics)
@@ -149,6 +156,53 @@ class OnnxRuntime(Runtime):
         return opening + (LANGUAGE_FORWARD if language else _FORWARD)
 
 
+def _export(subject: Subject, path: Path, write: Callable[[], None]) -> None:
+    """Write the float graph and compare it with its module. Raises `ModelError`."""
+    with tracing(subject, OnnxRuntime.name):
+        write()
+        session = _session(path, subject.task)
+    try:
+        (check_decoder if subject.task == "causal-lm" else check_export)(subject, session)
+    finally:
+        session.close()
+
+
+def _fuses(subject: Subject, path: Path) -> bool:
+    """Write the decoder with ONNX Runtime's own operators; false where that fails, or computes another
+    thing."""
+    try:
+        _export(subject, path, lambda: _write_fused_decoder(subject, path))
+    except ModelError:
+        return False
+    return True
+
+
+def _write_classifier(subject: Subject, path: Path) -> None:
+    write_graph(_traced_classifier(subject), path, untie=_unties(subject))
+
+
+def _write_decoder(subject: Subject, path: Path) -> None:
+    network = _decoder_network(subject)
+    network.set_attn_implementation("eager")
+    write_graph(traced_decoder(traceable_decoder(network)), path, untie=_unties(subject))
+
+
+def _write_fused_decoder(subject: Subject, path: Path) -> None:
+    network = _decoder_network(subject)
+    with operators_of_onnxruntime(network):
+        decoder = fused_decoder(network)
+        write_graph(traced_decoder(decoder), path, untie=_unties(subject))
+    model = load_graph(path)
+    ragged = POSITIONS in decoder.fixed and refusal(subject.module) is None
+    for kind, count in ({IN_PLACE: 1} | ({RAGGED: 1} if ragged else {}) | rewrite(model)).items():
+        model.metadata_props.add(key=kind, value=str(count))
+    save_graph(model, path)
+
+
+def _unties(subject: Subject) -> bool:
+    return bool(subject.numerics.options.get("quantize_head"))
+
+
 def _traced_classifier(subject: Subject) -> Traced:
     inputs = example_inputs(subject)
     axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}}
@@ -157,11 +211,10 @@ def _traced_classifier(subject: Subject) -> Traced:
     return Traced(module, tuple(inputs.values()), list(inputs), ["logits"], axes)
 
 
-def _traced_decoder(subject: Subject) -> Traced:
+def _decoder_network(subject: Subject) -> Any:
     network = sharing_copy(subject.module)
-    network.set_attn_implementation("eager")
     packed_products(network)
-    return traced_decoder(traceable_decoder(network))
+    return network
 
 
 def _narrow(path: Path, numerics: Numerics) -> None:
