@@ -30,7 +30,6 @@ FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # to torch's 
 # Standing behind a source that calls `load_file`, these read such files where plain ones were read.
 _LOSSLESS_READER = """\
 import json
-import pathlib
 import zlib
 
 import numpy
@@ -38,25 +37,39 @@ import torch
 from safetensors import safe_open
 
 
-def _expand(coder, coded, length):
+def _check(octets):
+    words = numpy.zeros(len(octets) // 8 + 1, "<u8")
+    words.view(numpy.uint8)[: len(octets)] = octets
+    keys = numpy.arange(1, len(words) + 1, dtype=numpy.uint64) * numpy.uint64(0x9E3779B97F4A7C15)
+    return int(numpy.dot(words, keys ^ keys >> numpy.uint64(32) | numpy.uint64(1)))
+
+
+def _plane(coder, coded, length):
     if coder == 1:
-        return zlib.decompress(coded)
-    if coder == 2:
-        import pyarrow
-        return pyarrow.decompress(coded, length, codec="zstd", asbytes=True)
-    return coded
+        return numpy.frombuffer(zlib.decompress(coded), numpy.uint8)
+    if coder in (0, 3):
+        return coded
+    import pyarrow
+    given = (coded if coder == 2 else coded[1:]).tobytes()
+    plane = numpy.frombuffer(pyarrow.decompress(given, length, codec="zstd", asbytes=True), numpy.uint8)
+    if coder == 4:
+        plane = plane + coded[0]
+    return numpy.where(plane > 0, plane + coded[0], plane) if coder == 5 else plane
 
 
-def _numbers(coded, width, rotated, blocks, count, step):
-    octets, place, blocks = numpy.empty((count, width), numpy.uint8), 0, iter(blocks)
-    for first in range(0, count, step):
-        part = octets[first : first + step]
-        for byte in range(width):
-            coder, length, check = next(blocks)
-            piece, place = coded[place : place + length], place + length
-            assert zlib.crc32(piece) == check, "the weight file is damaged"
-            part[:, byte] = numpy.frombuffer(_expand(coder, piece, len(part)), numpy.uint8)
-    if rotated:
+def _numbers(coded, width, dtype, runs, count, step):
+    octets, place = numpy.empty((count, width), numpy.uint8), 0
+    for first, (check, *words) in zip(range(0, count, step), runs):
+        part, start = octets[first : first + step], place
+        for byte, word in enumerate(words):
+            length = (len(part), 1)[word % 8 == 3] if word % 8 in (0, 3) else word // 8
+            part[:, byte] = _plane(word % 8, coded[place : place + length], len(part))
+            place += length
+        assert _check(coded[start:place]) == check, "the weight file is damaged"
+    if dtype in ("BF16", "F32"):
+        low, high = octets[:, -2].copy(), octets[:, -1].copy()
+        octets[:, -2], octets[:, -1] = (low & 127) | (high << 7), (low & 128) | (high >> 1)
+    if dtype in ("F16", "F64"):
         words = octets.view("<u%d" % width)
         octets = ((words >> 1) | (words << (8 * width - 1))).view(numpy.uint8)
     return torch.from_numpy(octets.reshape(-1))
@@ -69,10 +82,9 @@ def load_file(path):
     stored = dict()
     with safe_open(path, "numpy") as file:
         table = json.loads(file.metadata()["tiku.lossless"])
-        for name, (dtype, shape, blocks) in table["tensors"].items():
-            kind, coded = getattr(torch, kinds[dtype]), file.get_tensor(name).tobytes()
-            count, rotated = int(numpy.prod(shape)), dtype in ("F16", "BF16", "F32", "F64")
-            octets = _numbers(coded, kind.itemsize, rotated, blocks, count, table["block"])
+        for name, (dtype, shape, runs) in table["tensors"].items():
+            kind, count = getattr(torch, kinds[dtype]), int(numpy.prod(shape))
+            octets = _numbers(file.get_tensor(name), kind.itemsize, dtype, runs, count, table["block"])
             stored[name] = octets.view(kind).reshape(shape) if count else torch.empty(shape, dtype=kind)
     return stored
 

@@ -20,7 +20,7 @@ __all__ = ["METHOD", "LosslessWeights"]
 class LosslessWeights(Method):
     """Splits weights into byte planes and codes each; the exponents of trained weights shrink to a third.
 
-    The bits come back exactly, every block is checked by its CRC, and one tensor can be read alone. Only
+    The bits come back exactly, every block is checked, and one tensor can be read alone. Only
     the files shrink: opened, the model takes the memory it took before. Of the stage "serve" because it
     concerns the files of whatever was built before.
     """
@@ -35,7 +35,7 @@ class LosslessWeights(Method):
 
     coder: str = param(
         "zlib",
-        "zstd: about three times faster to load, needs the package zstandard to write; zlib: always there",
+        "zstd: several times faster to load, needs the package zstandard to write; zlib: always there",
         choices=tuple(CODERS),
     )
 
