@@ -1,9 +1,11 @@
 """What the exported graphs hold, read back with onnx and openvino themselves."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 import torch
 from onnx import numpy_helper
@@ -11,6 +13,7 @@ from onnx import numpy_helper
 from tiku.core import registry
 from tiku.core.errors import ArtefactError, ModelError
 from tiku.core.subject import Numerics
+from tiku.runtimes._openvino_int8 import compress
 
 
 def _build(subject, runtime, folder, **options):
@@ -23,6 +26,14 @@ def _build(subject, runtime, folder, **options):
 def _open(runtime, folder, **options):
     return registry.get("runtimes", runtime).open(
         folder, task="text-classification", options=options, threads=1, device="cpu"
+    )
+
+
+def _openvino_layers(widths):
+    layers = torch.nn.Sequential(*(torch.nn.Linear(a, b) for a, b in pairwise((*widths, 2))))
+    example = torch.zeros(3, widths[0])
+    return openvino.convert_model(
+        layers, example_input=example, input=[openvino.PartialShape([-1, widths[0]])]
     )
 
 
@@ -147,6 +158,12 @@ class TestOpenVino:
         model, _ = self._constants(_build(classifier, "openvino", tmp_path, group_size=128))
         group = model.get_rt_info(["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
         assert int(group.astype(str)) == 128
+
+    @pytest.mark.parametrize(("widths", "group"), [((128, 384), 128), ((128, 320), 64), ((64, 128), 64)])
+    def test_activations_share_the_largest_group_that_divides_every_layer(self, widths, group):
+        compressed = compress(_openvino_layers(widths), {"quantize_head": True})
+        found = compressed.get_rt_info(["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
+        assert int(found.astype(str)) == group
 
     def test_one_scale_per_tensor_is_refused_with_the_reason(self, classifier):
         subject = replace(classifier, numerics=Numerics("int8-dynamic", {"per_channel": False}))

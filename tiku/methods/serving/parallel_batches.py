@@ -64,5 +64,13 @@ class ParallelBatches(Method):
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
         return (cls(),) if cores() > 1 and not situation.device.startswith("cuda") else ()
 
+    @classmethod
+    def why_not(cls, situation: Situation) -> Text | None:
+        """Why there is no trial of it on one core or on a GPU."""
+        return Text(
+            "batches run side by side on several cores; here is one, or a GPU",
+            "多批次并行需要多个 CPU 核；此处只有一个核，或使用 GPU",
+        )
+
 
 METHOD = ParallelBatches
