@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["enter"]
+__all__ = ["enter", "interpreter"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _FOLDER = _ROOT / ".bench-venv"
@@ -29,16 +29,34 @@ def enter(bench: str, module: str, packages: Sequence[str]) -> None:
     os.execv(python, [str(python), "-m", f"bench.{bench}", *sys.argv[1:]])
 
 
+def interpreter(name: str, module: str, packages: Sequence[str]) -> Path:
+    """The interpreter of `.bench-venv-NAME`, which holds `packages` and neither tiku nor torch of its own.
+
+    For a peer that runs beside this process.
+    """
+    folder = _ROOT / f"{_FOLDER.name}-{name}"
+    python = folder / "bin" / "python"
+    if not _has(python, module):
+        _install(python, [packages])
+    return python
+
+
 def _has(python: Path, module: str) -> bool:
     code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
     return python.exists() and subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
 def _make(python: Path, packages: Sequence[str]) -> None:
-    print(f"making {_FOLDER.name} for {', '.join(packages)}", file=sys.stderr)
+    _install(python, [[_TORCH], ["-e", str(_ROOT)], packages])
+
+
+def _install(python: Path, in_turn: Sequence[Sequence[str]]) -> None:
+    """Make the environment where there is none, and install into it one list after the other."""
+    folder = python.parent.parent
+    print(f"making {folder.name} for {', '.join(in_turn[-1])}", file=sys.stderr)
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", _FOLDER], check=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for wanted in ([_TORCH], ["-e", str(_ROOT)], list(packages)):
+    for wanted in in_turn:
         command = [*pip, "-c", str(_ROOT / "constraints.txt"), *wanted]
         subprocess.run(command, check=True, stdout=sys.stderr)

@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TypeVar
@@ -126,8 +126,10 @@ def paired_row(
     peer_package: str,
     unit: str,
     higher_is_better: bool = False,
+    peer_version: str | None = None,
 ) -> Row:
-    """A row from paired measurements (n,) that another harness took in turns."""
+    """A row from paired measurements (n,) that another harness took in turns. `peer_version` is for peers
+    that are not installed in this environment."""
     import numpy as np
 
     from tiku.measure.stats import paired_ratio
@@ -139,7 +141,7 @@ def paired_row(
         ours=float(np.median(ours)),
         peer=float(np.median(peer)),
         peer_name=peer_package,
-        peer_version=version(peer_package),
+        peer_version=peer_version or version(peer_package),
         unit=unit,
         ratio=found.value,
         low=found.low,
@@ -160,15 +162,27 @@ def _table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def run(bench: str, rows: Callable[[int], Iterable[Row]], *, pairs: int = 7) -> None:
-    """Parse `--json` and `--pairs`, measure, print the object of DESIGN section 10 or a table."""
+def run(
+    bench: str,
+    rows: Callable[..., Iterable[Row]],
+    *,
+    pairs: int = 7,
+    options: Mapping[str, str] | None = None,
+) -> None:
+    """Parse `--json` and `--pairs`, measure, print the object of DESIGN section 10 or a table.
+
+    `options` are the bench's own, by name with their help; `rows` gets each as an argument, None where it
+    was left out.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m bench.{bench}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--pairs", type=int, default=pairs, help="turns per case (6 or more for an interval)")
+    for name, text in (options or {}).items():
+        parser.add_argument(f"--{name}", help=text)
     arguments = parser.parse_args()
     if arguments.pairs < 1:
         parser.error("--pairs must be 1 or more")
-    found = list(rows(arguments.pairs))
+    found = list(rows(arguments.pairs, **{name: getattr(arguments, name) for name in options or {}}))
     if arguments.json:
         print(
             json.dumps(
