@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -13,13 +14,15 @@ import torch
 import transformers
 
 from tests.measure.language.models import VOCABULARY, gpt2, llama, mistral, sharpened
-from tests.runtimes.test_language_models import opened, own_logits, qwen2, subject_of
+from tests.runtimes.test_language_models import opened, opt, own_logits, qwen2, subject_of
 from tests.runtimes.test_packed_weights import nearest
 from tiku.core.errors import CannotMeasure
 from tiku.core.subject import Numerics
 from tiku.decoding import Request, decode_together, greedy
 from tiku.layers.quantized_linear import QuantizedLinear
+from tiku.runtimes import _onnx_attention, _onnx_cache
 from tiku.runtimes._onnx_attention import _turns_halves, operators_of_onnxruntime
+from tiku.runtimes.onnxruntime import RUNTIME
 
 _LAYERS = 2
 
@@ -39,9 +42,18 @@ def test_a_llama_runs_as_one_operator_for_each_of_its_parts(tmp_path) -> None:
     found = kinds(tmp_path)
     assert found["GroupQueryAttention"] == _LAYERS
     assert found["RotaryEmbedding"] == 2 * _LAYERS
-    assert found["SkipSimplifiedLayerNormalization"] == 2 * _LAYERS  # the first norm has nothing to add
-    assert found["MatMul"] == 4 * _LAYERS + 1  # joined queries, keys and values; joined gate and up
+    assert found["SimplifiedLayerNormalization"] == 2 * _LAYERS + 1
+    assert found["MatMul"] == 5 * _LAYERS + 1  # queries, keys and values are one
     assert found["Softmax"] == found["Transpose"] == 0
+
+
+def test_what_was_fused_or_why_nothing_was_is_reported(tmp_path, monkeypatch) -> None:
+    subject = subject_of(llama(), "onnxruntime")
+    assert RUNTIME.save(subject, tmp_path / "a")["fused"]["GroupQueryAttention"] == _LAYERS
+    sinks = {"s_aux": torch.zeros(4)}
+    monkeypatch.setattr(_onnx_attention, "_attend", partial(_onnx_attention._attend, **sinks))
+    assert "sinks" in RUNTIME.save(subject, tmp_path / "b")["not_fused"]
+    assert kinds(tmp_path / "b")["GroupQueryAttention"] == 0
 
 
 def test_an_unfused_artefact_is_traced_as_it_is_written(tmp_path) -> None:
@@ -87,7 +99,7 @@ def test_tracing_leaves_transformers_as_it_was() -> None:
     assert "tiku_onnxruntime" not in transformers.modeling_utils.ALL_ATTENTION_FUNCTIONS.valid_keys()
 
 
-@pytest.fixture(scope="module", params=[llama, qwen2], ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=[llama, qwen2, gpt2], ids=lambda make: make.__name__)
 def session(request, tmp_path_factory):
     found = opened(subject_of(request.param(), "onnxruntime"), tmp_path_factory.mktemp("rows"))
     yield found
@@ -121,17 +133,17 @@ def test_logits_of_a_row_do_not_depend_on_its_neighbours(session) -> None:
             del living[gone]
 
 
-def test_a_text_longer_than_its_room_moves_to_more(session) -> None:
-    text = np.random.default_rng(0).integers(0, VOCABULARY, size=(2, 255))
-    _, cache = session.extend(text[:, :250])
-    got = [session.extend(text[:, at : at + 1], cache)[0] for at in range(250, 255)]
-    more = np.random.default_rng(1).integers(0, VOCABULARY, size=(2, 9))
-    got.append(session.extend(more, cache)[0])
-    own = session.run({"input_ids": np.concatenate([text, more], axis=1)})[:, 250:]
+def test_a_text_longer_than_its_room_moves_to_more(session, monkeypatch) -> None:
+    monkeypatch.setattr(_onnx_cache, "_STEP", 8)
+    text = np.random.default_rng(0).integers(0, VOCABULARY, size=(2, 60))
+    _, cache = session.extend(text[:, :6])
+    got = [session.extend(text[:, at : at + 1], cache)[0] for at in range(6, 40)]
+    got.append(session.extend(text[:, 40:], cache)[0])
+    own = session.run({"input_ids": text})[:, 6:]
     np.testing.assert_allclose(np.concatenate(got, axis=1), own, atol=2e-3 * np.abs(own).max())
 
 
-@pytest.mark.parametrize("make", [gpt2, lambda: mistral(5)], ids=["gpt2", "mistral"])
+@pytest.mark.parametrize("make", [opt, lambda: mistral(5)], ids=["opt", "mistral"])
 def test_rows_are_refused_where_places_or_windows_belong_to_the_whole_batch(make, tmp_path) -> None:
     found = opened(subject_of(make(), "onnxruntime"), tmp_path)
     with pytest.raises(CannotMeasure, match="different lengths at once"):
@@ -147,7 +159,7 @@ def test_joined_few_bit_products_hold_the_codes_of_each(tmp_path) -> None:
                 if isinstance(linear, torch.nn.Linear):
                     setattr(parent, name, QuantizedLinear.of(nearest(linear.weight.data, 4, 16, False)))
     session = opened(subject_of(module, "onnxruntime", Numerics("int4-weight-only")), tmp_path)
-    assert kinds(tmp_path)["MatMulNBits"] == 4 * _LAYERS
+    assert kinds(tmp_path)["MatMulNBits"] == 5 * _LAYERS
     text = np.random.default_rng(0).integers(0, VOCABULARY, size=(1, 12))
     own = own_logits(module, text)
     assert np.abs(session.run({"input_ids": text}) - own).max() < 0.05 * np.abs(own).max()  # int8 activations

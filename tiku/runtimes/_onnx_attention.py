@@ -42,13 +42,13 @@ _passage: list[_Passage] = []  # of the pass being traced
 
 
 def fused_decoder(network: Any) -> Decoder:
-    """The decoder around a network that may be changed; run it inside `operators_of_onnxruntime`. Where the
-    network turns positions, `position_ids` is its fourth input."""
+    """The decoder around a network that may be changed; run it inside `operators_of_onnxruntime`. Where
+    places may be told, `position_ids` is its fourth input."""
     import torch
 
     plain = traceable_decoder(network)
     example, keeps = list(plain.example), logits_argument(network)
-    placed = bool(_rotary_homes(network)) and POSITIONS in inspect.signature(network.forward).parameters
+    placed = _takes_positions(network, example[0])
     if placed:
         batch, new = example[0].shape
         past = example[1].shape[1] - new
@@ -95,6 +95,20 @@ def operators_of_onnxruntime(network: Any) -> Iterator[None]:
         for table in (ALL_ATTENTION_FUNCTIONS, ALL_MASK_ATTENTION_FUNCTIONS):
             type(table)._global_mapping.pop(_ATTENTION, None)
         _passage.clear()
+
+
+def _takes_positions(network: Any, ids_BT: Any) -> bool:
+    """Whether places counted from the start of the batch, padding included, are what it takes by itself: OPT
+    counts them from the mask."""
+    import torch
+
+    if POSITIONS not in inspect.signature(network.forward).parameters:
+        return False
+    mask, places = torch.ones_like(ids_BT), torch.arange(ids_BT.shape[1]).expand_as(ids_BT)
+    mask[0, 0] = 0
+    own = network(input_ids=ids_BT, attention_mask=mask).logits[:, -1]
+    told = network(input_ids=ids_BT, attention_mask=mask, position_ids=places).logits[:, -1]
+    return bool(torch.allclose(own, told, atol=_NEAR * max(1.0, float(own.abs().max()))))
 
 
 def _passage_of(ids: Any, mask: Any, past: Any) -> _Passage:

@@ -10,12 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["rewrite"]
+__all__ = ["FUSED", "rewrite"]
 
-_MICROSOFT = "com.microsoft"
 _SWAP = [0, 2, 1, 3]
 _FLAT = ("MatMul", "MatMulNBits", "RotaryEmbedding", "GroupQueryAttention")  # (B, T, outputs)
-_COUNTED = ("GroupQueryAttention", "RotaryEmbedding", "SkipSimplifiedLayerNormalization")
+FUSED = ("GroupQueryAttention", "RotaryEmbedding", "SimplifiedLayerNormalization")
 
 
 class _Graph:
@@ -63,21 +62,12 @@ class _Graph:
         _drop_unread(self.graph)
 
 
-def rewrite(model: Any) -> dict[str, int]:
-    """Apply every rule, in place; how many operators of each fused kind the graph now has."""
-    for rule in (
-        _pass_identities,
-        _standard_norms,
-        _cancel_transpositions,
-        _cancel_reshapes,
-        _add_in_norms,
-        _join_products,
-    ):
+def rewrite(model: Any) -> None:
+    """Apply every rule, in place."""
+    for rule in (_pass_identities, _standard_norms, _cancel_transpositions, _cancel_reshapes, _join_products):
         graph = _Graph(model.graph)
         rule(graph)
         graph.finish()
-    kinds = Counter(node.op_type for node in model.graph.node)
-    return {kind: kinds[kind] for kind in _COUNTED if kinds[kind]}
 
 
 def _pass_identities(graph: _Graph) -> None:
@@ -145,28 +135,9 @@ def _last_sizes(graph: _Graph, shape: str, axes: int) -> list[int] | None:
     return [size[0] for size in last if size]
 
 
-def _add_in_norms(graph: _Graph) -> None:
-    """A sum of two layers' outputs and the norm of it in one operator, which gives the sum too."""
-    from onnx import helper
-
-    for node in [n for n in graph.graph.node if n.op_type == "SimplifiedLayerNormalization"]:
-        total = graph.maker(node.input[0], "Add")
-        if total is None or any(side in graph.weights for side in total.input):
-            continue
-        if any(graph.maker(side, "Constant") is not None for side in total.input):
-            continue
-        fused = helper.make_node(
-            "SkipSimplifiedLayerNormalization", [*total.input, node.input[1]],
-            [node.output[0], "", "", total.output[0]], domain=_MICROSOFT,
-        )  # fmt: skip
-        fused.attribute.extend(a for a in node.attribute if a.name == "epsilon")
-        graph.graph.node.insert(_place(graph.graph, total), fused)
-        graph.graph.node.remove(total)
-        graph.graph.node.remove(node)
-
-
 def _join_products(graph: _Graph) -> None:
-    """Products of one input with several weights become one product, cut apart afterwards."""
+    """Products of one input with several weights become one product, cut apart afterwards. Not those with
+    more outputs than inputs: cutting them takes as long as what is saved, and longer for many tokens."""
     groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for node in graph.graph.node:
         if (key := _product_key(graph, node)) is not None:
@@ -176,13 +147,19 @@ def _join_products(graph: _Graph) -> None:
 
 
 def _product_key(graph: _Graph, node: Any) -> tuple[Any, ...] | None:
-    """What products must share to be joined; None for what is no product with weights of its own."""
+    """What products must share to be joined; None for those that are left alone."""
     weights = list(node.input[1:])
     own = weights and all(name in graph.weights and graph.uses[name] == 1 for name in weights)
-    if not own or node.op_type not in ("MatMul", "MatMulNBits"):
+    if not own or node.op_type not in ("MatMul", "MatMulNBits") or _widens(graph, node):
         return None
     numbers = sorted((a.name, a.i) for a in node.attribute if a.name != "N")
     return (node.input[0], node.op_type, len(weights), *numbers)
+
+
+def _widens(graph: _Graph, node: Any) -> bool:
+    sizes = {a.name: a.i for a in node.attribute}
+    inputs, outputs = (sizes["K"], sizes["N"]) if sizes else graph.weights[node.input[1]].dims
+    return bool(outputs > inputs)
 
 
 def _join(graph: _Graph, nodes: Sequence[Any], name: str) -> None:
