@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiku.core import registry
+from tiku.core.drift import drift
 from tiku.core.errors import ArtefactError, ModelError
 from tiku.core.family import Family
 from tiku.core.files import write_bytes
@@ -52,15 +53,17 @@ class Reference:
 def make_reference(subject: Subject, session: Session, examples: Sequence[Any]) -> Reference:
     """Run the built session on examples, alone and in a batch, and against the module it came from.
 
-    Raises `ModelError` when a model that should compute the same in fp32 does not.
+    Raises `ModelError` when a model that should compute the same in fp32 does not, or when a classifier in
+    fewer bits answers garbage (a language model's runtime looks at every position itself).
     """
     import numpy as np
 
     inputs = _encode(subject, examples)
     logits = answers(session, inputs, subject.task)
+    own = module_logits(subject, inputs)
     alone = np.concatenate([answers(session, row, subject.task) for row in _rows(inputs)])
     scale = max(1.0, float(np.abs(logits).max()))
-    away = float(np.abs(logits - module_logits(subject, inputs)).max())
+    away = float(np.abs(logits - own).max())
     noise = float(np.abs(logits - alone).max())
     if not np.isfinite(logits).all() or (
         subject.numerics.scheme == "fp32" and away > _FP32_TOLERANCE * scale
@@ -71,12 +74,14 @@ def make_reference(subject: Subject, session: Session, examples: Sequence[Any]) 
             allowed=f"at most {_FP32_TOLERANCE * scale:.3g} in float32",
             next_step="choose another runtime for this architecture",
         )
-    facts = {
+    facts: dict[str, Any] = {
         "examples": len(logits),
         "max_abs_diff_to_module": away,
         "batch_noise": noise,
         "tolerance": max(noise, _GRAIN.get(subject.numerics.scheme, 1e-4) * scale),
     }
+    if subject.task == "text-classification" and subject.numerics.scheme != "fp32":
+        facts["away_from_module"] = drift(own, logits, subject.numerics.scheme, f" in {subject.runtime}")
     return Reference(inputs, logits, facts)
 
 

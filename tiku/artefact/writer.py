@@ -73,7 +73,7 @@ def _write_model(subject: Subject, staging: Path) -> Manifest:
     runtime = registry.get("runtimes", subject.runtime)
     model = staging / MODEL
     model.mkdir()
-    runtime.save(subject, model)
+    built = runtime.save(subject, model)
     registry.get("models", subject.family).save_processor(subject, model)
     return Manifest(
         task=subject.task,
@@ -85,7 +85,7 @@ def _write_model(subject: Subject, staging: Path) -> Manifest:
         numerics=subject.numerics,
         serve=subject.serve,
         labels=subject.labels,
-        facts=dict(subject.facts),
+        facts={**subject.facts, **({"built": dict(built)} if built else {})},
     )
 
 

@@ -30,8 +30,9 @@ class Runtime(ABC):
         """Whether this subject (task, numerics, architecture) can be built here."""
 
     @abstractmethod
-    def save(self, subject: Subject, folder: Path) -> None:
-        """Write the files this runtime opens; loadable without tiku."""
+    def save(self, subject: Subject, folder: Path) -> Mapping[str, Any] | None:
+        """Write the files this runtime opens; loadable without tiku. What it measured on the way, as JSON
+        values, is kept in the artefact's `facts["built"]`."""
 
     @abstractmethod
     def open(

@@ -12,6 +12,7 @@ from tiku.core.recipe import Recipe
 from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
+from tiku.examination.guarding import guarded
 from tiku.examination.inputs import Inputs
 from tiku.examination.ledger import Ledger, TrialFolder, TrialSpec
 
@@ -50,11 +51,12 @@ def without_test(splits: tuple[Splits, ...]) -> tuple[Splits, ...]:
 
 
 def apply_recipe(recipe: Recipe, subject: Subject, context: Context) -> Subject:
-    """Apply the steps in order. Raises `Refused` when a method or the final runtime says no."""
+    """Apply the steps in order. Raises `Refused` when a method or the final runtime says no, and `ModelError`
+    when a new number format makes the model answer garbage."""
     subject = _with_protocol(subject, context.protocol)
     for method in recipe.methods():
         _insist(method.supports(subject))
-        subject = method.apply(subject, context)
+        subject = guarded(subject, method.apply(subject, context), context)
     _insist(registry.get("runtimes", subject.runtime).supports(subject))
     return subject
 

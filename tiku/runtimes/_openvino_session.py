@@ -75,6 +75,12 @@ class OpenVinoSession(Session):
             self._idle.put(request)
         return logits
 
+    def int8_products(self) -> int:
+        """Matrix products that the plugin carries out in int8."""
+        from tiku.runtimes._openvino_static import kernels
+
+        return kernels(self._compiled)
+
     def close(self) -> None:
         del self._idle, self._request, self._compiled
 

@@ -19,6 +19,9 @@ from tiku.runtimes._openvino_int8 import compress, group_activations
 from tiku.runtimes._openvino_language import LANGUAGE_FORWARD, OpenVinoLanguageSession, converted_decoder
 from tiku.runtimes._openvino_packed import put_codes, storable, widened
 from tiku.runtimes._openvino_session import GRAPH, OpenVinoSession, arithmetic
+from tiku.runtimes._openvino_static import quantise_products
+from tiku.runtimes._static_int8 import SCHEME as STATIC
+from tiku.runtimes._static_int8 import products_taken
 from tiku.runtimes._tracing import (
     check_export,
     example_inputs,
@@ -70,12 +73,14 @@ class OpenVino(Runtime):
             return _int8_as_asked(subject.numerics)
         if scheme.endswith(WEIGHT_ONLY):
             return storable(subject)
-        if scheme == "fp32":
+        if scheme in ("fp32", STATIC):
             return Support.yes()
         return Support.no(f"tiku has no {scheme} for openvino", f"tiku 尚未为 openvino 实现 {scheme}")
 
-    def save(self, subject: Subject, folder: Path) -> None:
-        """Convert, check and write; weights in float32 or, if asked for, in few bits. Raises `ModelError`."""
+    def save(self, subject: Subject, folder: Path) -> dict[str, Any]:
+        """Convert, check and write; weights in float32 or, if asked for, in few bits. How far a narrowed
+        language model is from its module, and how many products of a static one are int8. Raises
+        `ModelError`."""
         require(self)
         import openvino
 
@@ -86,13 +91,11 @@ class OpenVino(Runtime):
             session = _session(model, subject.task)
         (check_decoder if language else check_export)(subject, session)
         session.close()
+        built: dict[str, Any] = {}
         if subject.numerics.scheme != "fp32":
-            model = _narrowed(model, subject)
-            if language:
-                session = _session(model, subject.task)
-                refuse_garbage(subject, session)
-                session.close()
+            model, built = _narrowed(model, subject)
         openvino.save_model(model, str(folder / GRAPH), compress_to_fp16=False)
+        return built
 
     def open(
         self, folder: Path, *, task: str, options: Mapping[str, Any], threads: int, device: str
@@ -130,11 +133,23 @@ def _converted_decoder(subject: Subject) -> Any:
     return put_codes(converted_decoder(decoder), codes)
 
 
-def _narrowed(model: Any, subject: Subject) -> Any:
-    """The model with weights in int8, or with its few-bit weights multiplied by int8 activations."""
-    if subject.numerics.scheme == "int8-dynamic":
-        return compress(model, subject.numerics.options)
-    return group_activations(model, None)
+def _narrowed(model: Any, subject: Subject) -> tuple[Any, dict[str, Any]]:
+    """The model with weights in int8, or with its few-bit weights multiplied by int8 activations; and what
+    was found when it was tried."""
+    products = None
+    if subject.numerics.scheme == STATIC:
+        products = quantise_products(model, subject.numerics)
+    elif subject.numerics.scheme == "int8-dynamic":
+        model = compress(model, subject.numerics.options)
+    else:
+        model = group_activations(model, None)
+    session = _session(model, subject.task)
+    try:
+        taken = {} if products is None else products_taken(session.int8_products(), products, "openvino")
+        away = refuse_garbage(subject, session) if subject.task == "causal-lm" else {}
+    finally:
+        session.close()
+    return model, {**taken, **away}
 
 
 def _session(

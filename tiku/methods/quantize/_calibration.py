@@ -30,55 +30,71 @@ _COLUMNS = 256  # the upper half of X^T X is computed in blocks of so many colum
 class SharedInput:
     """Layers that read one and the same tensor, and what was seen of it.
 
-    `hessian_II` is H = 2/n X^T X in float32 (Frantar et al. 2022), `absmax_I` and `mean_abs_I` are
-    per input, `rows` is n.
+    `hessian_II` is H = 2/n X^T X in float32 (Frantar et al. 2022), `low_I` <= 0, `high_I` >= 0 and
+    `mean_abs_I` are per input, `rows` is n. `kept` are evenly spread rows, one of `every` (0: none).
     """
 
     layers: tuple[Layer, ...]
     rows: int = 0
     hessian_II: Tensor = field(init=False)
-    absmax_I: Tensor = field(init=False)
+    low_I: Tensor = field(init=False)
+    high_I: Tensor = field(init=False)
     mean_abs_I: Tensor = field(init=False)
+    kept: list[Tensor] = field(init=False)
+    every: int = 0
 
     @property
     def inputs(self) -> int:
         """Width of the tensor."""
         return self.layers[0].inputs
 
-    def start(self) -> None:
-        """Empty sums."""
+    @property
+    def absmax(self) -> Tensor:
+        """The largest magnitude of each input, (I,)."""
+        return self.high_I.maximum(-self.low_I)
+
+    def start(self, *, hessian: bool = True) -> None:
+        """Empty sums. Without `hessian` it stays empty."""
         import torch
 
         width = self.inputs
-        self.rows, self.hessian_II = 0, torch.zeros(width, width)
-        self.absmax_I, self.mean_abs_I = torch.zeros(width), torch.zeros(width)
+        self.rows, self.hessian_II = 0, torch.zeros(width, width if hessian else 0)
+        self.low_I, self.high_I, self.mean_abs_I = (torch.zeros(width) for _ in range(3))
+        self.kept = []
 
     def add(self, x_nI: Tensor) -> None:
         """Add rows. Raises `ModelError` when they are not finite."""
-        magnitude = x_nI.abs()
-        self.absmax_I = self.absmax_I.maximum(magnitude.amax(0))
-        if not self.absmax_I.isfinite().all():
+        import torch
+
+        if not len(x_nI):
+            return
+        low_I, high_I = torch.aminmax(x_nI, dim=0)
+        self.low_I, self.high_I = self.low_I.minimum(low_I), self.high_I.maximum(high_I)
+        if not self.absmax.isfinite().all():
             raise ModelError(
                 "the model computes numbers that are not finite on the calibration texts",
                 got=f"inputs of {self.layers[0].name}",
                 allowed="finite activations",
                 next_step="check the weights; use a method without calibration (int4-weight-only, hqq)",
             )
-        self.mean_abs_I += magnitude.sum(0)
+        if self.every:
+            self.kept.append(x_nI[-self.rows % self.every :: self.every].clone())
+        self.mean_abs_I += x_nI.abs().sum(0)
         self.rows += len(x_nI)
-        for start in range(0, self.inputs, _COLUMNS):
+        for start in range(0, self.hessian_II.shape[1], _COLUMNS):
             end = min(start + _COLUMNS, self.inputs)
             self.hessian_II[:end, start:end].addmm_(x_nI[:, :end].T, x_nI[:, start:end])
 
     def finish(self) -> None:
         """Sums to means, and the lower half of the Hessian from the upper."""
-        upper = self.hessian_II.triu()
-        self.hessian_II = (upper + upper.triu(1).T).mul_(2 / max(1, self.rows))
+        if self.hessian_II.numel():
+            upper = self.hessian_II.triu()
+            self.hessian_II = (upper + upper.triu(1).T).mul_(2 / max(1, self.rows))
         self.mean_abs_I = self.mean_abs_I / max(1, self.rows)
 
     def drop(self) -> None:
         """Free what was gathered."""
-        del self.hessian_II, self.absmax_I, self.mean_abs_I
+        del self.hessian_II, self.low_I, self.high_I, self.mean_abs_I, self.kept
 
 
 def shared_inputs(subject: Subject, layers: Sequence[Layer], texts: CalibrationTexts) -> list[SharedInput]:
@@ -102,17 +118,27 @@ def shared_inputs(subject: Subject, layers: Sequence[Layer], texts: CalibrationT
 
 
 def statistics(
-    subject: Subject, layers: Sequence[Layer], texts: CalibrationTexts, progress: Progress = silent
+    subject: Subject,
+    layers: Sequence[Layer],
+    texts: CalibrationTexts,
+    progress: Progress = silent,
+    *,
+    hessians: bool = True,
+    every: int = 0,
 ) -> Iterator[SharedInput]:
     """Each group of layers with its statistics, which are freed when the next is asked for.
 
     The texts are run once; more than once only where the Hessians would take more than 2 GiB together,
-    and then later runs see what was done to earlier layers in between.
+    and then later runs see what was done to earlier layers in between. `every`: see `SharedInput`.
     """
     groups = shared_inputs(subject, layers, texts)
-    parts = list(_parts(groups))
+    for group in groups:
+        group.every = every
+    parts = list(_parts(groups)) if hessians else [groups]
     rounds = sum(1 for _ in batches(subject, texts)) * len(parts)
     for number, part in enumerate(parts):
+        for group in part:
+            group.start(hessian=hessians)
         _gather(subject, part, texts, progress, (number * rounds // len(parts), rounds))
         for group in part:
             group.finish()
@@ -144,8 +170,6 @@ def _gather(
     """Run the texts once and add up what the first layer of each group reads."""
     by_name = {group.layers[0].name: group for group in part}
     mask: list[Tensor | None] = [None]
-    for group in part:
-        group.start()
 
     def note(layer: Layer, x: Tensor) -> None:
         by_name[layer.name].add(_rows(x, mask[0]))
