@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Traced", "load_graph", "save_graph", "with_shapes", "write_graph"]
+__all__ = ["Traced", "load_graph", "save_graph", "write_graph"]
 
 OPSET = 17
 _WEIGHTS = "model.onnx.data"  # beside the graph, where both together are more than one file may hold
@@ -67,14 +67,6 @@ def save_graph(model: Any, path: Path) -> None:
     path.with_name(_WEIGHTS).unlink(missing_ok=True)
     large = weights_bytes(model) > _ONE_FILE
     onnx.save_model(model, str(path), save_as_external_data=large, location=_WEIGHTS if large else None)
-
-
-def with_shapes(model: Any) -> Any:
-    """The model with the shapes between its nodes, by which ONNX Runtime knows what it may fuse; as it is
-    where it is too large to be looked at in one piece."""
-    import onnx
-
-    return onnx.shape_inference.infer_shapes(model) if weights_bytes(model) < _ONE_FILE else model
 
 
 def weights_bytes(model: Any) -> int:
