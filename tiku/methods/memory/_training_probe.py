@@ -28,15 +28,14 @@ def main(folder: Path) -> None:
     run.advance(0.0)  # from here on the optimiser holds its two moments
     positions = max((run.sampler.batch(i) for i in range(run.sampler.steps)), key=lambda p: _padded(run, p))
     found: dict[str, Any] = {"kept": [], "recomputed": [], "seconds_kept": [], "seconds_recomputed": []}
-    gradients: dict[str, Any] = {}
+    found["gradient_difference"] = _difference(run, positions)  # and its copies are gone before peaks count
     for _ in range(job["rounds"]):
         for way in ("recomputed", "kept"):
             with recomputing(run.module, on=way == "recomputed") as blocks:
-                peak, seconds, gradients[way] = _step(run, positions)
+                peak, seconds = _step(run, positions)
             found[way].append(peak)
             found[f"seconds_{way}"].append(seconds)
             found["blocks"] = max(found.get("blocks", 0), blocks)
-    found["gradient_difference"] = _apart(gradients["kept"], gradients["recomputed"])
     found["batch"] = [len(positions), max(run.examples.lengths[i] for i in positions)]
     print(json.dumps(found))
 
@@ -64,8 +63,19 @@ def _padded(run: Any, positions: Any) -> int:
     return len(positions) * max(int(run.examples.lengths[i]) for i in positions)
 
 
-def _step(run: Any, positions: Any) -> tuple[int, float, list[Any]]:
-    """Peak bytes, seconds and gradients of one batch, always with the same dropout."""
+def _difference(run: Any, positions: Any) -> float:
+    from tiku.training.recomputing import recomputing
+
+    gradients = []
+    for on in (False, True):
+        with recomputing(run.module, on=on):
+            _step(run, positions)
+        gradients.append([None if p.grad is None else p.grad.clone() for p in run.module.parameters()])
+    return _apart(*gradients)
+
+
+def _step(run: Any, positions: Any) -> tuple[int, float]:
+    """Peak bytes and seconds of one batch, always with the same dropout."""
     import torch
 
     from tiku.core.residence import peak_bytes, reset_peak
@@ -76,8 +86,7 @@ def _step(run: Any, positions: Any) -> tuple[int, float, list[Any]]:
     started = time.perf_counter()
     run.loss_sum(positions).backward()
     seconds = time.perf_counter() - started
-    peak = peak_bytes()
-    return peak, seconds, [None if p.grad is None else p.grad.clone() for p in run.module.parameters()]
+    return peak_bytes(), seconds
 
 
 def _apart(ours: list[Any], theirs: list[Any]) -> float:
