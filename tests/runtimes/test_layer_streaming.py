@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +22,8 @@ from tiku.core.subject import Numerics, Subject
 from tiku.measure.memory import probe
 from tiku.methods.memory.half_weights import HalfWeights
 from tiku.methods.memory.layer_streaming import LayerStreaming
+from tiku.methods.quantize.bfloat16 import BFloat16
+from tiku.runtimes._disk_reading import PAGE, DiskFile, whole_pages
 from tiku.testing import tiny_classifier, tiny_context, tiny_language_model, tiny_texts
 
 MEGA = 1_000_000
@@ -123,3 +128,42 @@ def test_a_fresh_process_takes_less_than_the_weights(tmp_path: Path) -> None:
         whole, parts = pool.map(lambda f: probe(f, text, context=32, decode_tokens=3, threads=1), folders)
     saved = whole.peak - parts.peak
     assert saved > weights - 4.5 * block  # two buffers, what is not repeated, and the allocator's own
+
+
+def test_sixteen_bit_blocks_are_multiplied_as_they_are_read(tmp_path: Path) -> None:
+    subject = BFloat16().apply(decoder(), tiny_context(tmp_path))
+    opened = open_artefact(streamed(subject, tmp_path / "a"), threads=1)
+    ids = np.arange(12).reshape(2, 6)
+    with torch.inference_mode():
+        whole = subject.module(input_ids=torch.from_numpy(ids)).logits.float().numpy()
+    assert np.array_equal(opened.session.run({"input_ids": ids}), whole)
+    opened.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="cannot empty the file cache")
+@pytest.mark.parametrize("in_cache", [True, False])
+def test_pages_are_those_of_the_file_in_the_cache_and_past_it(in_cache: bool, tmp_path: Path) -> None:
+    content = random.Random(0).randbytes(9_000_123)  # three requests, the last not whole
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    if not in_cache:
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+            os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    file = DiskFile(path)
+    start, end = whole_pages(5000, len(content))
+    assert (start, end % PAGE) == (4096, 0)
+    with mmap.mmap(-1, end - start) as pages:
+        file.read(start, memoryview(pages))
+        assert pages[: len(content) - start] == content[start:]
+    file.close()
+
+
+def test_a_file_that_became_shorter_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(3 * PAGE))
+    file = DiskFile(path)
+    os.truncate(path, PAGE)
+    with mmap.mmap(-1, 3 * PAGE) as pages, pytest.raises(ArtefactError, match="became shorter"):
+        file.read(0, memoryview(pages))
+    file.close()

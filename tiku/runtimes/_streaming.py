@@ -1,25 +1,24 @@
 """Running a model whose blocks stay on disk: each is read while the one before it computes.
 
 Two buffers hold one block each. A block's weights are views into the buffer that was filled for it, so that
-memory holds what is not repeated (embeddings, norms, the head), `resident` blocks, and two more.
+memory holds what is not repeated (embeddings, norms, the head), `resident` blocks, and two more. Weights that
+lie side by side in a file are read in one go.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiku.core.errors import ArtefactError
-from tiku.weightfiles._header import ITEM_BYTES, Entry, as_tensor, read_header
+from tiku.runtimes._disk_reading import PAGE, DiskFile, whole_pages
+from tiku.weightfiles._header import ITEM_BYTES, Entry, read_header
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch import nn
 
 __all__ = ["blocks_of", "float_types", "stream"]
@@ -32,8 +31,18 @@ _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 class Source:
     """Where a weight lies: an open file and the entry of its header."""
 
-    file: int
+    file: DiskFile
     entry: Entry
+
+
+@dataclass(frozen=True)
+class Run:
+    """Whole pages of a file, and where they go in a buffer."""
+
+    file: DiskFile
+    start: int
+    end: int
+    place: int
 
 
 def blocks_of(module: nn.Module) -> tuple[str, list[nn.Module]]:
@@ -86,11 +95,12 @@ class Streamer:
     def __init__(
         self, blocks: Sequence[nn.Module], sources: Sequence[Mapping[str, Source]], dtype: torch.dtype
     ) -> None:
-        import torch
 
         self._blocks, self._sources, self._dtype = blocks, sources, dtype
-        sizes = [sum(_numbers(s.entry) for s in weights.values()) for weights in sources]
-        self._buffers = [torch.empty(max(sizes), dtype=dtype) for _ in range(min(_BUFFERS, len(blocks)))]
+        self._plans = [_plan(weights, dtype) for weights in sources]
+        size = max(plan.size for plan in self._plans)
+        self._buffers = [_pages(size) for _ in range(min(_BUFFERS, len(blocks)))]
+        self._aside = _pages(max(plan.aside for plan in self._plans))
         self._pool = ThreadPoolExecutor(1)
         self._ahead: tuple[int, Future[int]] | None = None
         self._held: dict[int, int] = {}  # buffer to block
@@ -107,7 +117,7 @@ class Streamer:
             hook.remove()
         self._pool.shutdown(wait=True)
         for file in {source.file for weights in self._sources for source in weights.values()}:
-            os.close(file)
+            file.close()
 
     def _enter(self, number: int) -> None:
         """Before a block computes: take its buffer, and begin to fill the other with the next block."""
@@ -129,20 +139,27 @@ class Streamer:
     def _fill(self, number: int, buffer: int) -> int:
         if buffer in self._held:
             self._empty(self._held.pop(buffer))
-        place = 0
-        for source in self._sources[number].values():
-            count = _numbers(source.entry)
-            _read(source, self._buffers[buffer][place : place + count])
-            place += count
+        plan, held = self._plans[number], self._buffers[buffer]
+        for run in plan.runs:
+            run.file.read(run.start, _octets(held[run.place : run.place + run.end - run.start]))
+        for name, source in self._sources[number].items():
+            if name in plan.widened:
+                self._widen(source, _view(held, plan.places[name], source.entry, self._dtype))
         self._held[buffer] = number
         return buffer
 
+    def _widen(self, source: Source, out: torch.Tensor) -> None:
+        import torch
+
+        start, end = whole_pages(source.entry.start, source.entry.end)
+        source.file.read(start, _octets(self._aside[: end - start]))
+        stored = getattr(torch, _FLOATS[source.entry.dtype])
+        out.copy_(_view(self._aside, source.entry.start - start, source.entry, stored))
+
     def _attach(self, number: int, buffer: int) -> None:
-        place, weights = 0, dict(self._blocks[number].named_parameters())
+        plan, weights = self._plans[number], dict(self._blocks[number].named_parameters())
         for name, source in self._sources[number].items():
-            count = _numbers(source.entry)
-            weights[name].data = self._buffers[buffer][place : place + count].view(source.entry.shape)
-            place += count
+            weights[name].data = _view(self._buffers[buffer], plan.places[name], source.entry, self._dtype)
 
     def _empty(self, number: int) -> None:
         """Weights of no memory: what computes with them by mistake fails instead of answering."""
@@ -152,10 +169,64 @@ class Streamer:
             weight.data = torch.empty(0, dtype=self._dtype)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a block's weights come into a buffer of `size` bytes: runs that are read as they are, weights that
+    are widened by way of `aside` bytes elsewhere, and the byte at which each weight begins."""
+
+    runs: tuple[Run, ...]
+    places: Mapping[str, int]
+    widened: frozenset[str]
+    size: int
+    aside: int
+
+
+def _plan(weights: Mapping[str, Source], dtype: torch.dtype) -> Plan:
+    import torch
+
+    widened = {n for n, s in weights.items() if getattr(torch, _FLOATS[s.entry.dtype]) != dtype}
+    kept = sorted(weights.keys() - widened, key=lambda n: (str(weights[n].file.path), weights[n].entry.start))
+    runs: list[Run] = []
+    places: dict[str, int] = {}
+    size = 0
+    for name in kept:
+        source = weights[name]
+        start, end = whole_pages(source.entry.start, source.entry.end)
+        if runs and runs[-1].file is source.file and start <= runs[-1].end:
+            runs[-1] = replace(runs[-1], end=max(end, runs[-1].end))
+        else:
+            runs.append(Run(source.file, start, end, size))
+        size = runs[-1].place + runs[-1].end - runs[-1].start
+        places[name] = runs[-1].place + source.entry.start - runs[-1].start
+    for name in sorted(widened):
+        places[name] = size
+        size += -(-_numbers(weights[name].entry) * dtype.itemsize // PAGE) * PAGE
+    entries = [whole_pages(weights[n].entry.start, weights[n].entry.end) for n in widened]
+    return Plan(tuple(runs), places, frozenset(widened), size, max((e - s for s, e in entries), default=0))
+
+
+def _pages(size: int) -> torch.Tensor:
+    """uint8, from the beginning of a page on."""
+    import torch
+
+    whole = torch.empty(size + PAGE, dtype=torch.uint8)
+    first = -whole.data_ptr() % PAGE
+    return whole[first : first + size]
+
+
+def _octets(part: torch.Tensor) -> memoryview:
+    return part.numpy().data
+
+
+def _view(held: torch.Tensor, place: int, entry: Entry, dtype: torch.dtype) -> torch.Tensor:
+    count = _numbers(entry)
+    return held[place : place + count * dtype.itemsize].view(dtype).view(entry.shape)
+
+
 def _sources(folder: Path) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        file = os.open(path, os.O_RDONLY)
+        file = DiskFile(path)
         found |= {name: Source(file, entry) for name, entry in read_header(path).entries.items()}
     return found
 
@@ -166,27 +237,6 @@ def _matches(source: Source | None, weight: torch.Tensor) -> bool:
 
 def _numbers(entry: Entry) -> int:
     return entry.bytes // ITEM_BYTES[entry.dtype]
-
-
-def _read(source: Source, out: torch.Tensor) -> None:
-    """Fill `out`, widening on the way where the file stores fewer bits."""
-    import numpy as np
-    import torch
-
-    entry = source.entry
-    same = getattr(torch, _FLOATS[entry.dtype]) == out.dtype
-    octets: NDArray[np.uint8] = out.view(torch.uint8).numpy() if same else np.empty(entry.bytes, np.uint8)
-    done = 0
-    while done < entry.bytes:
-        read = os.preadv(source.file, [octets[done:].data], entry.start + done)
-        if not read:
-            raise ArtefactError(
-                "a weight file became shorter while the model was running", got=f"{done} bytes",
-                allowed=f"{entry.bytes} bytes", next_step="build the artefact again",
-            )  # fmt: skip
-        done += read
-    if not same:
-        out.copy_(as_tensor(octets, entry.dtype, (len(out),)))
 
 
 def _widen(module: nn.Module, left: set[int], dtype: torch.dtype) -> None:

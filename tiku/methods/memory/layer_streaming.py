@@ -11,6 +11,7 @@ from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.memory._storing import kept_by_torch
+from tiku.runtimes._sixteen_bits import DTYPES
 from tiku.runtimes._streaming import blocks_of
 
 __all__ = ["METHOD", "LayerStreaming"]
@@ -24,7 +25,7 @@ class LayerStreaming(Method):
 
     The answers are the same; memory holds the embeddings and the head, `resident_layers` blocks, and two
     more. Every token reads every streamed block once, so that decoding is as fast as the disk, or as the
-    system's file cache where that holds the file. Few large batches pay for it, single tokens hardly ever.
+    system's file cache where that holds the file; what is not in that cache is read past it. Few large batches pay for it, single tokens hardly ever.
     """
 
     name: ClassVar[str] = "layer-streaming"
@@ -40,7 +41,7 @@ class LayerStreaming(Method):
     def supports(self, subject: Subject) -> Support:
         if not (kept := kept_by_torch(subject)):
             return kept
-        if subject.numerics.scheme != "fp32":
+        if subject.numerics.scheme not in ("fp32", *DTYPES):
             return Support.no(
                 f"{subject.numerics.scheme} layers are put into their kernel's order when they are opened",
                 f"{subject.numerics.scheme} 层在打开时须按其内核的顺序重排，不能边读边用",
