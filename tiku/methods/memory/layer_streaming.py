@@ -25,7 +25,8 @@ class LayerStreaming(Method):
 
     The answers are the same; memory holds the embeddings and the head, `resident_layers` blocks, and two
     more. Every token reads every streamed block once, so that decoding is as fast as the disk, or as the
-    system's file cache where that holds the file; what is not in that cache is read past it. Few large batches pay for it, single tokens hardly ever.
+    system's file cache where that holds the file; what is not in that cache is read past it. Few large
+    batches pay for it, single tokens hardly ever.
     """
 
     name: ClassVar[str] = "layer-streaming"
