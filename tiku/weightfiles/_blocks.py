@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "RAW", "ZLIB", "ZSTD", "Expander", "checksum", "encode", "size_of", "zstd_installed"]
 
-BLOCK = 1 << 18  # numbers per block: what one step reads and writes stays in the second-level cache
+BLOCK = 1 << 18  # numbers per block: a plane of 256 KiB stays in the second-level cache
 RAW, ZLIB, ZSTD, CONSTANT = 0, 1, 2, 3
 LITERALS, GAPPED = 4, 5  # a byte, then a frame of literals to which it is added; GAPPED: but zeros stay zeros
 _SPARE = -1  # a slot that no plane has
@@ -33,7 +33,7 @@ def checksum(octets: NDArray[np.uint8]) -> int:
     """Of 64 bits: the words of 8 bytes (the last filled up with zeros) times odd multipliers, summed modulo
     2^64. Any change within one word changes it; of other changes it misses one in 2^64 on average.
 
-    The multiplier of word i is k ^ (k >> 32) | 1 with k = (i + 1) 0x9E3779B97F4A7C15 mod 2^64. A quarter of
+    The multiplier of word i is k ^ (k >> 32) | 1 with k = (i + 1) 0x9E3779B97F4A7C15 mod 2^64. A third of
     CRC-32's time.
     """
     import numpy as np
