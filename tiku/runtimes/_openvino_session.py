@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tiku.core.errors import ArtefactError
 from tiku.core.subject import Session
 from tiku.runtimes._explain import first_line
+from tiku.runtimes._openvino_bf16 import arithmetic_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,8 @@ GRAPH = "openvino_model.xml"  # the name optimum-intel uses, with openvino_model
 
 
 class OpenVinoSession(Session):
-    """Runs the IR, a file or a model in memory, in float32 arithmetic with `threads` threads.
+    """Runs the IR, a file or a model in memory, with `threads` threads, in float32 arithmetic unless the
+    model itself asks for bfloat16.
 
     Without `fusion` the plugin makes no fused subgraphs (its snippets: attention, chains of elementwise
     operators); what its kernels do to their own outputs, such as adding a bias, stays one with them.
@@ -35,7 +37,6 @@ class OpenVinoSession(Session):
         import openvino
 
         self.streams = min(streams, threads)
-
         if device.upper() not in ("AUTO", "CPU"):
             raise ArtefactError(
                 "tiku runs OpenVINO on the CPU only", got=device, allowed="auto, cpu", next_step="use auto"
@@ -44,11 +45,11 @@ class OpenVinoSession(Session):
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": hint,
             **({"NUM_STREAMS": self.streams} if self.streams > 1 else {}),
-            **arithmetic(fusion),
         }
         try:
             core = openvino.Core()
             model = core.read_model(str(graph)) if isinstance(graph, Path) else graph
+            settings |= arithmetic(fusion, arithmetic_of(model))
             compiled = core.compile_model(model, "CPU", settings)
         except Exception as error:  # openvino raises RuntimeError and classes of its own
             raise ArtefactError(
@@ -85,7 +86,7 @@ class OpenVinoSession(Session):
         del self._idle, self._request, self._compiled
 
 
-def arithmetic(fusion: bool) -> dict[str, str]:
+def arithmetic(fusion: bool, precision: str = "f32") -> dict[str, str]:
     """The plugin's settings beside its threads. By itself it keeps a language model's cache in 8 bits."""
-    exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+    exact = {"INFERENCE_PRECISION_HINT": precision, "KV_CACHE_PRECISION": "f32"}
     return {**exact, **({} if fusion else {"SNIPPETS_MODE": "DISABLE"})}

@@ -26,10 +26,11 @@ _INSTRUCTIONS = {  # flags of /proc/cpuinfo: x86 and Arm
 _LARGEST = {"bf16": 3.38e38, "fp16": 65504.0}
 
 
-def computes(subject: Subject) -> Support:
-    """Yes where this machine multiplies in the subject's 16 bits and the model is transformers' own."""
+def computes(subject: Subject, *, gpu: bool = True) -> Support:
+    """Yes where this machine multiplies in the subject's 16 bits and the model is transformers' own. Without
+    `gpu` only the processor counts."""
     scheme = subject.numerics.scheme
-    if not (there := _instructions(scheme)):
+    if not (there := _instructions(scheme, gpu)):
         return there
     if hasattr(subject.module, "save_pretrained"):
         return Support.yes()
@@ -64,13 +65,18 @@ def _kept_wide(module: Any, scheme: str) -> set[str]:
     return strict | set(getattr(module, "_keep_in_fp32_modules", None) or ()) if scheme == "fp16" else strict
 
 
-def _instructions(scheme: str) -> Support:
+def _instructions(scheme: str, gpu: bool) -> Support:
     import torch
 
     wanted = _INSTRUCTIONS[scheme]
-    if torch.cuda.is_available() or set(wanted) & _flags():
+    if (gpu and torch.cuda.is_available()) or set(wanted) & _flags():
         return Support.yes()
     names = ", ".join(wanted.values())
+    if not gpu:
+        return Support.no(
+            f"this processor has no {scheme} arithmetic ({names})",
+            f"该处理器没有 {scheme} 运算指令（{names}）",
+        )
     return Support.no(
         f"this processor has no {scheme} arithmetic ({names}) and there is no GPU: torch would widen every "
         "number and be slower than in float32",

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: IR in float32, or with weights in few bits and activations quantised on the fly."""
+"""OpenVINO on the CPU: IR in float32, bfloat16, or few-bit weights with activations quantised on the fly."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from tiku.runtimes._available import installed, require
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY
 from tiku.runtimes._drift import refuse_garbage
 from tiku.runtimes._language import check_decoder, traceable_decoder
+from tiku.runtimes._openvino_bf16 import narrow_weights, widened_subject
 from tiku.runtimes._openvino_int8 import compress, group_activations
 from tiku.runtimes._openvino_language import LANGUAGE_FORWARD, OpenVinoLanguageSession, converted_decoder
 from tiku.runtimes._openvino_packed import put_codes, storable, widened
 from tiku.runtimes._openvino_session import GRAPH, OpenVinoSession, arithmetic
 from tiku.runtimes._openvino_static import quantise_products
+from tiku.runtimes._sixteen_bits import computes
 from tiku.runtimes._static_int8 import SCHEME as STATIC
 from tiku.runtimes._static_int8 import products_taken
 from tiku.runtimes._tracing import (
@@ -33,13 +35,14 @@ from tiku.runtimes._tracing import (
 
 __all__ = ["RUNTIME", "OpenVino", "OpenVinoSession"]
 
+_BF16 = "bf16"
 _OPEN = """\
 import numpy as np
 import openvino
 
 
 def open_model(folder):
-    # f32: on processors with bfloat16 OpenVINO would otherwise compute in it
+    # precision: on processors with bfloat16 OpenVINO would otherwise always compute in it
     return openvino.compile_model(f"{{folder}}/openvino_model.xml", "CPU", {settings})
 
 
@@ -75,6 +78,8 @@ class OpenVino(Runtime):
             return storable(subject)
         if scheme in ("fp32", STATIC):
             return Support.yes()
+        if scheme == _BF16 and subject.task == "text-classification":
+            return computes(subject, gpu=False)
         return Support.no(f"tiku has no {scheme} for openvino", f"tiku 尚未为 openvino 实现 {scheme}")
 
     def save(self, subject: Subject, folder: Path) -> dict[str, Any]:
@@ -85,6 +90,7 @@ class OpenVino(Runtime):
         import openvino
 
         folder.mkdir(parents=True, exist_ok=True)
+        asked, subject = subject, widened_subject(subject) if subject.numerics.scheme == _BF16 else subject
         language = subject.task == "causal-lm"
         with tracing(subject, self.name):
             model = _converted_decoder(subject) if language else _converted_classifier(subject)
@@ -92,7 +98,9 @@ class OpenVino(Runtime):
         (check_decoder if language else check_export)(subject, session)
         session.close()
         built: dict[str, Any] = {}
-        if subject.numerics.scheme != "fp32":
+        if asked.numerics.scheme == _BF16:
+            model = narrow_weights(model)
+        elif subject.numerics.scheme != "fp32":
             model, built = _narrowed(model, subject)
         openvino.save_model(model, str(folder / GRAPH), compress_to_fp16=False)
         return built
@@ -104,7 +112,8 @@ class OpenVino(Runtime):
         return _session(folder / GRAPH, task, options, threads=threads, device=device)
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
-        opening = _OPEN.format(settings=json.dumps(arithmetic(options.get("fusion", True))))
+        precision = _BF16 if numerics.scheme == _BF16 else "f32"
+        opening = _OPEN.format(settings=json.dumps(arithmetic(options.get("fusion", True), precision)))
         return opening + (LANGUAGE_FORWARD if task == "causal-lm" else _FORWARD)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import openvino
 import pytest
 import torch
 import transformers
@@ -14,6 +15,7 @@ from tiku.artefact.verifier import verify
 from tiku.core.errors import ModelError
 from tiku.core.recipe import Recipe
 from tiku.core.subject import Numerics
+from tiku.methods.compile.openvino import OpenVinoMethod
 from tiku.methods.quantize.bfloat16 import BFloat16
 from tiku.methods.quantize.float16 import Float16
 from tiku.runtimes import _sixteen_bits
@@ -148,3 +150,34 @@ def test_the_tolerance_of_the_proof_is_no_finer_than_the_format(able, tmp_path):
     largest = np.abs(np.load(tmp_path / "a" / "check.npz")["logits"]).max()
     grain = torch.finfo(torch.bfloat16).eps  # between one and the next number
     assert grain * largest <= manifest.check["tolerance"] <= 0.05 * max(1.0, largest)
+
+
+def test_openvino_stores_bfloat16_asks_for_it_and_answers_as_near_as_it_is_fine(able, tmp_path):
+    subject = tiny_classifier()
+    methods = (BFloat16(), OpenVinoMethod())
+    narrow = subject
+    for method in methods:
+        assert method.supports(narrow)
+        narrow = method.apply(narrow, tiny_context(tmp_path))
+    write(narrow, tmp_path / "a", recipe=Recipe.of(*methods), examples=tiny_texts(6))
+    model = openvino.Core().read_model(tmp_path / "a" / "model" / "openvino_model.xml")
+    weights = [op for op in model.get_ops() if op.get_type_name() == "Constant" and op.get_byte_size() >= 256]
+    assert {op.get_element_type() for op in weights if op.get_element_type().is_real()} == {
+        openvino.Type.bf16
+    }
+    assert model.get_rt_info(["runtime_options", "INFERENCE_PRECISION_HINT"]).astype(str) == "bf16"
+    opened = open_artefact(tmp_path / "a", threads=1, device="cpu")
+    given = {"input_ids": _ids(), "attention_mask": np.ones_like(_ids()), "token_type_ids": 0 * _ids()}
+    logits = opened.session.run(given)
+    with torch.inference_mode():
+        own = subject.module(input_ids=torch.from_numpy(_ids())).logits.numpy()
+    opened.close()
+    away = np.abs(logits - own).max() / np.abs(own).max()
+    assert 0 < away < 2.0**-4
+    assert verify(tmp_path / "a").ok
+
+
+def test_openvino_needs_the_processor_for_bfloat16(monkeypatch):
+    monkeypatch.setattr(_sixteen_bits, "_flags", lambda: frozenset())
+    subject = replace(tiny_classifier(), numerics=Numerics("bf16"))
+    assert "no bf16" in OpenVinoMethod().supports(subject).reason.en
