@@ -44,8 +44,12 @@ def head_node(model: Any) -> str | None:
 
 def _by_tensors(model: Any, path: Path, options: Mapping[str, Any], skipped: list[str]) -> None:
     """onnxruntime's dynamic quantisation: uint8 activations with one scale per tensor, int8 weights."""
+    from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    # the tracer knows no type for what com.microsoft's operators make, and the quantiser trips over its notes
+    for note in [one for one in model.graph.value_info if not one.type.HasField("tensor_type")]:
+        model.graph.value_info.remove(note)
     quantize_dynamic(
         model,
         str(path),
@@ -55,7 +59,7 @@ def _by_tensors(model: Any, path: Path, options: Mapping[str, Any], skipped: lis
         weight_type=QuantType.QInt8,
         # the quantiser first rewrites Gemm as MatMul under a name of its own
         nodes_to_exclude=[name for node in skipped for name in (node, f"{node}_MatMul")],
-        extra_options={"MatMulConstBOnly": True},
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": TensorProto.FLOAT},
     )
 
 
