@@ -56,7 +56,7 @@ def test_onnx_graph_holds_the_given_codes(bits, group, symmetric, tmp_path):
     opened(weight_only(module, bits), tmp_path).close()
     model = onnx.load(tmp_path / "model.onnx")
     products = [node for node in model.graph.node if node.op_type == "MatMulNBits"]
-    assert len(products) == 14  # 7 in each of 2 layers
+    assert len(products) == 10  # queries, keys and values joined, and 4 more, in each of 2 layers
     for node in products:
         (level,) = (a for a in node.attribute if a.name == "accuracy_level")
         assert level.i == 4
