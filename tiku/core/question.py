@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from tiku.core import registry
 from tiku.core.method import Situation
 from tiku.core.metric import Metric
 from tiku.core.recipe import Recipe
 from tiku.core.result import Answer, RequirementOutcome, Trial
 from tiku.core.text import Text
 
-__all__ = ["Evidence", "Proposal", "Question"]
+__all__ = ["Evidence", "Proposal", "Question", "serves"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,9 @@ class Question(ABC):
     @abstractmethod
     def decide(self, evidence: Evidence) -> Answer:
         """Pure: the same evidence gives the same answer."""
+
+
+def serves(recipe: Recipe, question: str) -> bool:
+    """Whether every step of a recipe (the base's left out) is a method of the question: then a join of
+    them is among its recipes too."""
+    return all(question in registry.get("methods", step.method).questions for step in recipe.steps)

@@ -13,7 +13,8 @@ from tiku.core import registry
 from tiku.core.files import atomic_folder
 from tiku.core.hashing import hash_of
 from tiku.core.locking import locked
-from tiku.core.question import Evidence, Question
+from tiku.core.question import Evidence, Question, serves
+from tiku.core.recipe import Recipe
 from tiku.core.result import Answer, Confirmation, Decision, Result, Trial
 from tiku.core.text import Text
 from tiku.examination.command import apply_command, exam_command
@@ -111,17 +112,22 @@ def _evidence(findings: Findings, question: str, machine: Mapping[str, Any]) -> 
     own = [p.recipe for p in findings.proposals if p.question == question]
     wanted = {hash_of(base.recipe.plus(*r.methods())) for r in own}
     missing = {hash_of(r) for r in findings.not_run}
-    proposed = tuple(t for t in findings.trials if hash_of(t.recipe) in wanted)
+    all_wanted = {hash_of(base.recipe.plus(*p.recipe.methods())) for p in findings.proposals}
+    mine = tuple(
+        t
+        for t in findings.trials
+        if (key := hash_of(t.recipe)) in wanted or (key not in all_wanted and serves(_own(t, base), question))
+    )
     return Evidence(
         situation=findings.situation,
         base=base,
-        trials=proposed,
+        trials=mine,
         requirements=findings.outcomes,
         metrics=findings.target.metrics,
         objective=findings.target.objective.name,
         environment=machine,
         not_run=tuple(r for r in own if hash_of(r) in missing),
-        others=tuple(t for t in findings.trials if t not in proposed),
+        others=tuple(t for t in findings.trials if t not in mine),
     )
 
 
@@ -166,7 +172,7 @@ def _nearest_miss(findings: Findings) -> Text:
     )
 
 
-def _own(trial: Trial, base: Trial) -> Any:
+def _own(trial: Trial, base: Trial) -> Recipe:
     steps = tuple(s for s in trial.recipe.steps if s not in base.recipe.steps)
     return replace(trial.recipe, steps=steps)
 

@@ -42,9 +42,9 @@ class Torch(Runtime):
         return only_fp32(
             self,
             subject,
-            "torch has no way to store its dynamically quantised layers except as a pickle, and has "
+            "torch has no way to store layers that multiply int8 by int8 except as a pickle, and has "
             "announced their removal; choose the runtime onnxruntime or openvino with it",
-            "torch 的动态量化层只能以 pickle 形式保存，而且官方已宣布将其移除；"
+            "torch 中 int8 乘 int8 的层只能以 pickle 形式保存，而且官方已宣布将其移除；"
             "请改用 onnxruntime 或 openvino 运行时",
         )
 

@@ -55,7 +55,7 @@ class TorchCompile(Runtime):
         return only_fp32(
             self,
             subject,
-            "torch stores dynamically quantised layers only as a pickle; choose onnxruntime or openvino",
+            "torch stores layers that multiply int8 by int8 only as a pickle; choose onnxruntime or openvino",
             "torch 的动态量化层只能以 pickle 形式保存；请改用 onnxruntime 或 openvino",
         )
 
