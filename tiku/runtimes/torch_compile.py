@@ -56,7 +56,7 @@ class TorchCompile(Runtime):
             self,
             subject,
             "torch stores layers that multiply int8 by int8 only as a pickle; choose onnxruntime or openvino",
-            "torch 的动态量化层只能以 pickle 形式保存；请改用 onnxruntime 或 openvino",
+            "torch 中 int8 乘 int8 的层只能以 pickle 形式保存；请改用 onnxruntime 或 openvino",
         )
 
     def save(self, subject: Subject, folder: Path) -> None:
