@@ -82,6 +82,8 @@ class Exam:
         situation = prepared.situation(inputs, self.plan)
         proposals = self._proposals(situation)
         recipes = list({hash_of(p.recipe): p.recipe for p in proposals}.values())
+        wholes = [prepared.base_recipe.plus(*r.methods()) for r in recipes]
+        runner.recall([prepared.base_recipe, *wholes])
         self._expect(runner, prepared.base_recipe, recipes)
         base = runner.base()
         trials: list[Trial] = []

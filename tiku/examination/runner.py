@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +40,14 @@ class Runner:
         self._protocol = plan.protocol()
         self._first = _FIRST_TRIAL_SECONDS
         self._seconds: list[float] = []
+        self._earlier = 0.0
         self.notes: list[Text] = []
+
+    def recall(self, recipes: Sequence[Recipe]) -> None:
+        """Count what earlier runs spent on these recipes against the budget: the same command again goes
+        on with what it still owes and does not start on what did not fit."""
+        known = (self._ledger.folder(self._id(recipe)).result() for recipe in recipes)
+        self._earlier = sum(t.cost.seconds for t in known if t is not None and t.cost is not None)
 
     def base(self) -> Trial:
         """The base. Raises `CannotMeasure` when it cannot be had: nothing could be compared."""
@@ -99,7 +106,8 @@ class Runner:
         always fits."""
         if standing(self._ledger.folder(self._id(recipe)), self._limits()) is not None:
             return True
-        return self._timeline.remaining() > (1 + spare) * self.expected_seconds() + self.reserve()
+        left = self._timeline.remaining() - self._earlier
+        return left > (1 + spare) * self.expected_seconds() + self.reserve()
 
     def expected_seconds(self) -> float:
         """What a trial is expected to take, from those measured so far."""
