@@ -146,6 +146,28 @@ def test_a_budget_too_small_names_what_did_not_fit(lab: Lab, tmp_path: Path) -> 
     assert result["questions"]["inference"]["verdict"] == "not measured"
 
 
+def test_the_same_exam_again_begins_nothing_and_a_larger_budget_goes_on(lab: Lab, tmp_path: Path) -> None:
+    trials = []
+    for minutes in ("0.01", "0.01", "10"):
+        done = lab.run(tmp_path, "--minimize", "size", "--minutes", minutes)
+        assert done.returncode == 0, done.stderr
+        trials.append(len(read_result(tmp_path)["trials"]))
+    assert trials == [1, 1, 4]  # base; onnxruntime with and without its arena, buckets
+
+
+def test_a_finished_exam_begins_nothing_though_its_trials_would_now_fit(lab: Lab, tmp_path: Path) -> None:
+    assert lab.run(tmp_path, "--minimize", "size", "--minutes", "0.01").returncode == 0
+    told = read_result(tmp_path)
+    told["plan"]["minutes"] = 10.0  # as if it had ended with this budget used up
+    (tmp_path / "result.json").write_text(json.dumps(told), encoding="utf-8")
+    before = events(tmp_path)
+    done = lab.run(tmp_path, "--minimize", "size", "--minutes", "10")
+    assert done.returncode == 0, done.stderr
+    assert events(tmp_path) == before
+    told = " ".join(w["en"] for w in read_result(tmp_path)["warnings"] if "budget" in w["en"])
+    assert all(method in told for method in METHODS)
+
+
 def test_labels_of_the_test_part_change_nothing_but_the_confirmation(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -17,9 +17,10 @@ from tiku.core.question import Evidence, Question, serves
 from tiku.core.recipe import Recipe
 from tiku.core.result import Answer, Confirmation, Decision, Result, Trial
 from tiku.core.text import Text
-from tiku.examination.command import apply_command, exam_command
+from tiku.examination.command import apply_command
 from tiku.examination.exam import Findings
 from tiku.examination.ledger import Ledger
+from tiku.examination.repeating import plan_values
 from tiku.examination.search import interactions
 from tiku.version import __version__
 
@@ -35,15 +36,16 @@ def assemble(findings: Findings, *, started: str, finished: str) -> Result:
     machine = environment(findings.plan.threads)
     decision, reasons = _decide(findings)
     objective = findings.target.objective
+    plan = plan_values(findings.plan, findings.target)
     return Result(
         tiku=__version__,
-        run_id=hash_of(findings.prepared.model_sha, findings.prepared.data_sha, _plan_values(findings))[:16],
+        run_id=hash_of(findings.prepared.model_sha, findings.prepared.data_sha, plan)[:16],
         started=started,
         finished=finished,
         environment=machine,
         model=_model_values(findings),
         data=_data_values(findings),
-        plan=_plan_values(findings),
+        plan=plan,
         base=findings.base.id,
         chosen=findings.choice.trial.id if findings.choice.trial else None,
         decision=decision,
@@ -110,13 +112,14 @@ def _answers(findings: Findings, machine: Mapping[str, Any]) -> dict[str, Answer
 def _evidence(findings: Findings, question: str, machine: Mapping[str, Any]) -> Evidence:
     base = findings.base
     own = [p.recipe for p in findings.proposals if p.question == question]
-    wanted = {hash_of(base.recipe.plus(*r.methods())) for r in own}
     missing = {hash_of(r) for r in findings.not_run}
-    all_wanted = {hash_of(base.recipe.plus(*p.recipe.methods())) for p in findings.proposals}
+    asked: dict[str, set[str]] = {}  # which questions proposed a recipe; a join was proposed by none
+    for p in findings.proposals:
+        asked.setdefault(hash_of(base.recipe.plus(*p.recipe.methods())), set()).add(p.question)
     mine = tuple(
         t
         for t in findings.trials
-        if (key := hash_of(t.recipe)) in wanted or (key not in all_wanted and serves(_own(t, base), question))
+        if question in asked.get(hash_of(t.recipe), {question} if serves(_own(t, base), question) else ())
     )
     return Evidence(
         situation=findings.situation,
@@ -175,21 +178,6 @@ def _nearest_miss(findings: Findings) -> Text:
 def _own(trial: Trial, base: Trial) -> Recipe:
     steps = tuple(s for s in trial.recipe.steps if s not in base.recipe.steps)
     return replace(trial.recipe, steps=steps)
-
-
-def _plan_values(findings: Findings) -> dict[str, Any]:
-    plan = findings.plan
-    return {
-        "requirements": [r.expr for r in findings.target.requirements],
-        "requirements_stated": findings.target.stated,
-        "objective": findings.target.objective.name,
-        "objective_direction": findings.target.objective.direction,
-        "budget": plan.budget,
-        "minutes": plan.seconds() / 60,
-        "seed": plan.seed,
-        "questions": list(plan.questions or registry.names("questions")),
-        "command": exam_command(plan),
-    }
 
 
 def _model_values(findings: Findings) -> dict[str, Any]:

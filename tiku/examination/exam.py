@@ -21,6 +21,7 @@ from tiku.examination.launcher import Launcher
 from tiku.examination.ledger import Ledger
 from tiku.examination.plan import Plan, Target, target_for
 from tiku.examination.preparation import Prepared, prepare
+from tiku.examination.repeating import answered_before
 from tiku.examination.runner import Runner
 from tiku.examination.search import Choice, choose, judge_requirements, next_recipe
 from tiku.examination.timeline import Timeline, Watch, unwatched
@@ -82,10 +83,10 @@ class Exam:
         situation = prepared.situation(inputs, self.plan)
         proposals = self._proposals(situation)
         recipes = list({hash_of(p.recipe): p.recipe for p in proposals}.values())
-        wholes = [prepared.base_recipe.plus(*r.methods()) for r in recipes]
-        runner.recall([prepared.base_recipe, *wholes])
         self._expect(runner, prepared.base_recipe, recipes)
         base = runner.base()
+        if answered_before(self.plan, target, base.id, self.ledger):
+            runner.settle()
         trials: list[Trial] = []
         not_run: list[Recipe] = []
         usual, slow = _by_pace(recipes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,14 +40,12 @@ class Runner:
         self._protocol = plan.protocol()
         self._first = _FIRST_TRIAL_SECONDS
         self._seconds: list[float] = []
-        self._earlier = 0.0
+        self._settled = False
         self.notes: list[Text] = []
 
-    def recall(self, recipes: Sequence[Recipe]) -> None:
-        """Count what earlier runs spent on these recipes against the budget: the same command again goes
-        on with what it still owes and does not start on what did not fit."""
-        known = (self._ledger.folder(self._id(recipe)).result() for recipe in recipes)
-        self._earlier = sum(t.cost.seconds for t in known if t is not None and t.cost is not None)
+    def settle(self) -> None:
+        """Begin no trial that was not begun before: the same exam was answered, and is only told again."""
+        self._settled = True
 
     def base(self) -> Trial:
         """The base. Raises `CannotMeasure` when it cannot be had: nothing could be compared."""
@@ -104,10 +102,12 @@ class Runner:
     def fits(self, recipe: Recipe, spare: int = 0) -> bool:
         """Whether the budget has room for the trial, `spare` more and the confirmation; a finished one
         always fits."""
-        if standing(self._ledger.folder(self._id(recipe)), self._limits()) is not None:
+        folder = self._ledger.folder(self._id(recipe))
+        if self._settled:
+            return folder.result() is not None
+        if standing(folder, self._limits()) is not None:
             return True
-        left = self._timeline.remaining() - self._earlier
-        return left > (1 + spare) * self.expected_seconds() + self.reserve()
+        return self._timeline.remaining() > (1 + spare) * self.expected_seconds() + self.reserve()
 
     def expected_seconds(self) -> float:
         """What a trial is expected to take, from those measured so far."""
