@@ -22,7 +22,16 @@ from tiku.core.requirement import ASSURED, Requirement, assurance, evaluate
 from tiku.core.result import Interaction, RequirementOutcome, Trial
 from tiku.core.verdict import Comparison
 
-__all__ = ["Choice", "Proposed", "choose", "gain", "interactions", "judge_requirements", "next_recipe"]
+__all__ = [
+    "Choice",
+    "Proposed",
+    "assurance_of",
+    "choose",
+    "gain",
+    "interactions",
+    "judge_requirements",
+    "next_recipe",
+]
 
 _MAX_STEPS = 12  # combinations of more steps than this are not enumerated exhaustively
 _MOST_JOINED = 4  # measured recipes in one join
@@ -70,6 +79,20 @@ def judge_requirements(
     )
 
 
+def assurance_of(requirements: Sequence[Requirement], trial: Trial, base: Trial) -> float:
+    """The chance of the least probable requirement to be met by another measurement; 1 without any."""
+    chances = (
+        assurance(
+            r,
+            trial.metrics.get(r.metric.name),
+            base=base.metrics.get(r.metric.name),
+            against_base=trial.against_base.get(r.metric.name),
+        )
+        for r in requirements
+    )
+    return min(chances, default=1.0)
+
+
 def next_recipe(
     trials: Sequence[Trial],
     base: Trial,
@@ -104,7 +127,7 @@ def choose(
     judged = [(t, judge_requirements(requirements, t, base)) for t in (base, *trials) if t.status == "done"]
     certain = [(t, o) for t, o in judged if all(x.met is True for x in o)]
     open_ones = [(t, o) for t, o in judged if not any(x.met is False for x in o)]
-    assured = [(t, o) for t, o in certain if _assured(requirements, t, base)]
+    assured = [(t, o) for t, o in certain if assurance_of(requirements, t, base) >= ASSURED]
     pool = assured or certain or open_ones
     if not pool:
         miss, outcomes = min(judged, key=lambda pair: _distance(pair[1], requirements))
@@ -151,20 +174,8 @@ def _smallest_cover(whole: Trial, others: Sequence[Trial], base: Trial) -> tuple
 def _pays(trial: Trial, base: Trial, objective: Metric, requirements: Sequence[Requirement]) -> bool:
     """Better on the objective, and assured of the requirements that compare with the base."""
     relative = [r for r in requirements if r.relative]
-    return trial.against_base[objective.name].verdict == "better" and _assured(relative, trial, base)
-
-
-def _assured(requirements: Sequence[Requirement], trial: Trial, base: Trial) -> bool:
-    return all(
-        assurance(
-            r,
-            trial.metrics.get(r.metric.name),
-            base=base.metrics.get(r.metric.name),
-            against_base=trial.against_base.get(r.metric.name),
-        )
-        >= ASSURED
-        for r in requirements
-    )
+    better = trial.against_base[objective.name].verdict == "better"
+    return better and assurance_of(relative, trial, base) >= ASSURED
 
 
 def _effects(trials: Sequence[Trial], base: Trial, objective: Metric) -> dict[str, float]:

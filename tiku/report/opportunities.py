@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from tiku.core.errors import TikuError
 from tiku.core.metric import Metric
-from tiku.core.requirement import ASSURED, Requirement, assurance, evaluate, parse_requirement
+from tiku.core.requirement import ASSURED, Requirement, parse_requirement
 from tiku.core.result import RequirementOutcome, Result, Status, Trial
 from tiku.core.text import Text
 from tiku.core.verdict import Comparison
+from tiku.examination.search import assurance_of, judge_requirements
 from tiku.measure.stats.significance import ALPHA, adjusted
 from tiku.report.changes import Change, changes, title_of
 from tiku.report.labels import Label
@@ -71,7 +72,8 @@ def sort_out(
     for trial in result.trials:
         if trial.id == base.id:
             continue
-        outcomes = _outcomes(trial, base, requirements)
+        measured = [r for r in requirements if r.metric.name in trial.metrics]
+        outcomes = judge_requirements(measured, trial, base)
         saved = compared.get(trial.id)
         missed = any(outcome.met is False for outcome in outcomes)
         by_luck = corrected.get(trial.id, 1.0) > ALPHA
@@ -83,7 +85,7 @@ def sort_out(
             continue
         names = [objective, *(outcome.expr.split()[0] for outcome in outcomes)]
         rows = changes(base.metrics, trial.metrics, trial.against_base, metrics, dict.fromkeys(names))
-        certain, assured = all(o.met for o in outcomes), _assurance(trial, base, requirements)
+        certain, assured = all(o.met for o in outcomes), assurance_of(requirements, trial, base)
         ranked.append((_strength(saved), Opportunity(labels[trial.id], rows[0], rows[1:], certain, assured)))
     ranked.sort(key=lambda pair: -pair[0])
     return tuple(opportunity for _, opportunity in ranked), tuple(aside)
@@ -110,30 +112,6 @@ def _requirements(result: Result, metrics: Mapping[str, Metric]) -> tuple[Requir
         with suppress(TikuError):
             found.append(parse_requirement(outcome.expr, metrics))
     return tuple(found)
-
-
-def _outcomes(
-    trial: Trial, base: Trial, requirements: tuple[Requirement, ...]
-) -> tuple[RequirementOutcome, ...]:
-    """The requirements on this trial's validation numbers."""
-    named = [(r, r.metric.name) for r in requirements if r.metric.name in trial.metrics]
-    return tuple(
-        evaluate(r, trial.metrics[n], base=base.metrics.get(n), against_base=trial.against_base.get(n))
-        for r, n in named
-    )
-
-
-def _assurance(trial: Trial, base: Trial, requirements: tuple[Requirement, ...]) -> float:
-    named = [(r, r.metric.name) for r in requirements]
-    return min(
-        (
-            assurance(
-                r, trial.metrics.get(n), base=base.metrics.get(n), against_base=trial.against_base.get(n)
-            )
-            for r, n in named
-        ),
-        default=1.0,
-    )
 
 
 def _reasons(
