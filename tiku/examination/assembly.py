@@ -36,7 +36,7 @@ def assemble(findings: Findings, *, started: str, finished: str) -> Result:
     machine = environment(findings.plan.threads)
     decision, reasons = _decide(findings)
     objective = findings.target.objective
-    plan = plan_values(findings.plan, findings.target)
+    plan = plan_values(findings.plan, findings.target, findings.proposals)
     return Result(
         tiku=__version__,
         run_id=hash_of(findings.prepared.model_sha, findings.prepared.data_sha, plan)[:16],

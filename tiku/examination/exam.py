@@ -21,7 +21,7 @@ from tiku.examination.launcher import Launcher
 from tiku.examination.ledger import Ledger
 from tiku.examination.plan import Plan, Target, target_for
 from tiku.examination.preparation import Prepared, prepare
-from tiku.examination.repeating import answered_before
+from tiku.examination.repeating import answered_before, plan_values
 from tiku.examination.runner import Runner
 from tiku.examination.search import Choice, choose, judge_requirements, next_recipe
 from tiku.examination.timeline import Timeline, Watch, unwatched
@@ -85,7 +85,7 @@ class Exam:
         recipes = list({hash_of(p.recipe): p.recipe for p in proposals}.values())
         self._expect(runner, prepared.base_recipe, recipes)
         base = runner.base()
-        if answered_before(self.plan, target, base.id, self.ledger):
+        if answered_before(self.plan, plan_values(self.plan, target, proposals), base.id, self.ledger):
             runner.settle()
         trials: list[Trial] = []
         not_run: list[Recipe] = []

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tiku.core import registry
+from tiku.core.hashing import hash_of
+from tiku.core.question import Proposal
 from tiku.examination.command import exam_command
 from tiku.examination.ledger import Ledger
 from tiku.examination.plan import Plan, Target
@@ -13,8 +16,8 @@ from tiku.examination.plan import Plan, Target
 __all__ = ["answered_before", "plan_values"]
 
 
-def plan_values(plan: Plan, target: Target) -> dict[str, Any]:
-    """The plan as the result keeps it."""
+def plan_values(plan: Plan, target: Target, proposals: Iterable[Proposal]) -> dict[str, Any]:
+    """The plan as the result keeps it; the hash of what was proposed tells a method installed since."""
     return {
         "requirements": [r.expr for r in target.requirements],
         "requirements_stated": target.stated,
@@ -24,19 +27,20 @@ def plan_values(plan: Plan, target: Target) -> dict[str, Any]:
         "minutes": plan.seconds() / 60,
         "seed": plan.seed,
         "questions": list(plan.questions or registry.names("questions")),
+        "proposed": hash_of(sorted({hash_of(p.recipe) for p in proposals})),
         "command": exam_command(plan),
     }
 
 
-def answered_before(plan: Plan, target: Target, base: str, ledger: Ledger) -> bool:
-    """Whether `plan.out` holds the result of the same plan, and the ledger every trial it tells of.
+def answered_before(plan: Plan, wanted: Mapping[str, Any], base: str, ledger: Ledger) -> bool:
+    """Whether `plan.out` holds the result of the plan `wanted`, and the ledger every trial it tells of.
 
     The id of the base trial stands for model, data, protocol and version. The command does not count: it
     names folders, which may have moved.
     """
     try:
         told = json.loads((plan.out / "result.json").read_text(encoding="utf-8"))
-        kept, wanted = dict(told["plan"]), plan_values(plan, target)
+        kept = dict(told["plan"])
         whole = all(ledger.folder(trial["id"]).result() is not None for trial in told["trials"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
