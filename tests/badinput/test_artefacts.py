@@ -27,6 +27,14 @@ def _manifest(**changes: Any) -> Callable[[Path], object]:
     return harm
 
 
+def _started_with(name: str, setting: object) -> tuple[Callable[[Path], object], str]:
+    def harm(folder: Path) -> None:
+        serve = json.loads((folder / "artefact.json").read_text(encoding="utf-8"))["serve"]
+        _manifest(serve={**serve, "environment": {name: setting}})(folder)
+
+    return harm, "settings that could run code"
+
+
 def _flip(folder: Path) -> None:
     path = folder / "model" / "model.safetensors"
     content = bytearray(path.read_bytes())
@@ -52,6 +60,12 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown runtime": (_manifest(runtime="abacus"), "no runtime of the name"),
     "unknown family": (_manifest(family="abacus"), "no model family of the name"),
     "path escape": (_manifest(files={"../../secret": {"sha256": "", "bytes": 1}}), "outside its folder"),
+    "preloads a file": _started_with("LD_PRELOAD", "/tmp/evil.so"),
+    "preloads two": _started_with("LD_PRELOAD", "libjemalloc.so.2:./evil.so"),
+    "preloads with a space": _started_with("LD_PRELOAD", "libjemalloc.so.2 evil.so"),
+    "import path": _started_with("PYTHONPATH", "/tmp/evil"),
+    "allocator size that is none": _started_with("MALLOC_ARENA_MAX", "2\n3"),
+    "allocator size as a number": _started_with("MALLOC_ARENA_MAX", [2]),
 }  # fmt: skip
 
 CASES = [

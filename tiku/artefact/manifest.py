@@ -11,6 +11,7 @@ from typing import Any
 
 from tiku.core.errors import ArtefactError
 from tiku.core.hashing import hash_file
+from tiku.core.startup import unsafe
 from tiku.core.subject import Numerics, Serve
 
 __all__ = [
@@ -149,7 +150,7 @@ def _parse(value: Mapping[str, Any]) -> Manifest:
         files=files,
         runtime_options=dict(value["runtime_options"]),
         numerics=Numerics(**value["numerics"]),
-        serve=Serve(**value["serve"]),
+        serve=_harmless(Serve(**value["serve"])),
         labels=tuple(value["labels"]),
         facts=dict(value["facts"]),
         check=dict(value["check"]),
@@ -167,6 +168,17 @@ def _safe(name: str) -> str:
             next_step="do not use this artefact unless you know who wrote it",
         )
     return name
+
+
+def _harmless(serve: Serve) -> Serve:
+    if found := unsafe(serve.environment):
+        raise ArtefactError(
+            "the artefact asks to be started with settings that could run code",
+            got=", ".join(found),
+            allowed="sizes for the C library's allocator, the bare name of an installed library",
+            next_step="do not use this artefact unless you know who wrote it",
+        )
+    return serve
 
 
 def _check_file(path: Path, name: str, entry: FileEntry, *, hashes: bool) -> None:

@@ -7,14 +7,22 @@ nothing. So what counts is the environment a process began with, and the librari
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from tiku.core.errors import CannotMeasure
 
-__all__ = ["PRELOAD", "exports", "idle_here", "insist", "started_environment"]
+__all__ = ["PRELOAD", "exports", "idle_here", "insist", "started_environment", "unsafe"]
 
 PRELOAD = "LD_PRELOAD"
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_HARMLESS = {  # what an artefact of a stranger may ask for: nothing here can bring code of its own
+    PRELOAD: re.compile(r"lib[A-Za-z0-9_+-]+\.so(\.[0-9]+)*"),  # no folder: the loader's own are searched
+    "MALLOC_ARENA_MAX": _NUMBER,
+    "MALLOC_MMAP_THRESHOLD_": _NUMBER,
+    "MALLOC_TRIM_THRESHOLD_": _NUMBER,
+}
 _PROCESS = Path("/proc/self")
 
 
@@ -39,6 +47,12 @@ def idle_here(wanted: Mapping[str, str]) -> list[str]:
         return []
     began = _began_with()
     return [f"{name}={value}" for name, value in wanted.items() if not _acts(name, value, began)]
+
+
+def unsafe(wanted: Mapping[str, str]) -> list[str]:
+    """The settings, as NAME=VALUE, that could run code of their author; empty where none could."""
+    allowed = {name: pattern.fullmatch(str(wanted.get(name))) for name, pattern in _HARMLESS.items()}
+    return [f"{name}={value}" for name, value in wanted.items() if not allowed.get(name)]
 
 
 def insist(wanted: Mapping[str, str]) -> None:
