@@ -23,7 +23,7 @@ from tiku.measure.memory import probe
 from tiku.methods.memory.half_weights import HalfWeights
 from tiku.methods.memory.layer_streaming import LayerStreaming
 from tiku.methods.quantize.bfloat16 import BFloat16
-from tiku.runtimes._disk_reading import PAGE, DiskFile, whole_pages
+from tiku.runtimes._disk_reading import PAGE, DiskFile, Residency, whole_pages
 from tiku.testing import tiny_classifier, tiny_context, tiny_language_model, tiny_texts
 
 MEGA = 1_000_000
@@ -145,11 +145,9 @@ def test_sixteen_bit_blocks_are_multiplied_as_they_are_read(tmp_path: Path) -> N
 def test_pages_are_those_of_the_file_in_the_cache_and_past_it(in_cache: bool, tmp_path: Path) -> None:
     content = random.Random(0).randbytes(9_000_123)  # three requests, the last not whole
     path = tmp_path / "file"
-    path.write_bytes(content)
-    if not in_cache:
-        with path.open("rb") as written:
-            os.fsync(written.fileno())
-            os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    on_disk(path, content)
+    if in_cache:
+        path.read_bytes()
     file = DiskFile(path)
     start, end = whole_pages(5000, len(content))
     assert (start, end % PAGE) == (4096, 0)
@@ -157,6 +155,51 @@ def test_pages_are_those_of_the_file_in_the_cache_and_past_it(in_cache: bool, tm
         file.read(start, memoryview(pages))
         assert pages[: len(content) - start] == content[start:]
     file.close()
+
+
+def on_disk(path: Path, content: bytes) -> None:
+    """Written, and gone from the system's cache."""
+    path.write_bytes(content)
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+        os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_from_disk() -> int:
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["read_bytes"])
+
+
+@linux
+def test_the_disk_gives_each_byte_once(tmp_path: Path) -> None:
+    """Asking the cache by a read that may not wait made it fetch what was then read past it as well."""
+    size = 32 << 20
+    on_disk(tmp_path / "file", random.Random(0).randbytes(size))
+    before = read_from_disk()
+    file = DiskFile(tmp_path / "file")
+    with mmap.mmap(-1, size) as pages:
+        file.read(0, memoryview(pages))
+    file.close()
+    if not (read := read_from_disk() - before):
+        pytest.skip("a file system without a disk, or the kernel does not count")
+    assert size <= read < 1.1 * size
+
+
+@linux
+def test_the_cache_is_known_page_by_page(tmp_path: Path) -> None:
+    on_disk(tmp_path / "file", bytes(64 * PAGE + 1))
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no reading ahead
+        residency = Residency(file.fileno(), 64 * PAGE + 1)
+        if residency.has(0, 64 * PAGE + 1):
+            pytest.skip("a file system that keeps everything in memory")
+        os.pread(file.fileno(), 2 * PAGE, 8 * PAGE)
+        assert residency.has(8 * PAGE, 2 * PAGE)
+        assert residency.pages(0, 64 * PAGE + 1).nonzero()[0].tolist() == [8, 9]
+        os.pread(file.fileno(), 1, 64 * PAGE)
+        assert residency.has(64 * PAGE, 1)
+        residency.close()
+        assert not residency.pages(8 * PAGE, PAGE).size
 
 
 def test_a_file_that_became_shorter_is_told(tmp_path: Path) -> None:

@@ -1,24 +1,32 @@
 """Long runs of a file into memory: from the system's cache where they are in it, else straight from the disk.
 
 Reading past the cache (O_DIRECT) leaves it to others, copies nothing, and is as fast as the disk; it wants
-offsets, lengths and memory in whole pages, so that a run may begin a little before what is wanted.
+offsets, lengths and memory in whole pages, so that a run may begin a little before what is wanted. What the
+cache holds is looked up (mincore), not tried: a read that may not wait (RWF_NOWAIT) still makes the system
+fetch the pages ahead, and the disk then gives them twice.
 """
 
 from __future__ import annotations
 
-import errno
+import ctypes
+import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tiku.core.errors import ArtefactError
 
-__all__ = ["PAGE", "DiskFile", "whole_pages"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PAGE", "DiskFile", "Residency", "whole_pages"]
 
 PAGE = 4096
 _CHUNK = 4 << 20  # bytes of one request
 _REQUESTS = 2  # at a time: more made the disk slower
-_NOT_IN_CACHE = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def whole_pages(start: int, end: int) -> tuple[int, int]:
@@ -34,11 +42,14 @@ class DiskFile:
         self._cached = os.open(path, os.O_RDONLY)
         self._direct = _open_past_cache(path)
         self._size = os.fstat(self._cached).st_size
+        self._residency = Residency(self._cached, self._size) if self._direct is not None else None
         self._pool = ThreadPoolExecutor(_REQUESTS)
 
     def close(self) -> None:
         """Nothing can be read after that."""
         self._pool.shutdown(wait=True)
+        if self._residency is not None:
+            self._residency.close()
         os.close(self._cached)
         if self._direct is not None:
             os.close(self._direct)
@@ -55,11 +66,10 @@ class DiskFile:
 
     def _chunk(self, start: int, out: memoryview) -> None:
         wanted = min(len(out), self._size - start)
-        if self._from_cache(start, out) >= wanted:
-            return
+        cached = self._residency is None or self._residency.has(start, wanted)
         done = 0
         while done < wanted:
-            past_cache = self._direct is not None and done % PAGE == 0
+            past_cache = not cached and done % PAGE == 0
             file = self._direct if past_cache and self._direct is not None else self._cached
             read = os.preadv(file, [out[done:]], start + done)
             if not read:
@@ -69,16 +79,40 @@ class DiskFile:
                 )  # fmt: skip
             done += read
 
-    def _from_cache(self, start: int, out: memoryview) -> int:
-        """Bytes that could be had without waiting for the disk."""
-        if self._direct is None or not hasattr(os, "RWF_NOWAIT"):
-            return 0
-        try:
-            return os.preadv(self._cached, [out], start, os.RWF_NOWAIT)
-        except OSError as error:
-            if error.errno in _NOT_IN_CACHE:
-                return 0
-            raise
+
+class Residency:
+    """Which pages of an open file are in the system's cache, without touching them."""
+
+    def __init__(self, file: int, size: int) -> None:
+        self._map: mmap.mmap | None = None
+        if size and _tells_residency(file):
+            self._map = mmap.mmap(file, size, access=mmap.ACCESS_READ)
+            self._first = np.frombuffer(self._map, np.uint8).ctypes.data
+            self._mincore = ctypes.CDLL(None).mincore
+            self._mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+
+    def has(self, start: int, length: int) -> bool:
+        """Whether all of it is; False where the system does not tell. `start` begins a page."""
+        pages = self.pages(start, length)
+        return bool(pages.size) and bool(pages.all())
+
+    def pages(self, start: int, length: int) -> NDArray[np.bool_]:
+        """One for each page; none where the system does not tell."""
+        found = np.empty(-(-length // PAGE), np.uint8)
+        if self._map is None or self._mincore(self._first + start, length, found.ctypes.data):
+            return np.empty(0, np.bool_)
+        return (found & 1).astype(np.bool_)
+
+    def close(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+
+def _tells_residency(file: int) -> bool:
+    """Of a file that one may not write the kernel answers that every page is there."""
+    owner = os.fstat(file).st_uid
+    return mmap.PAGESIZE == PAGE and os.geteuid() in (0, owner) and hasattr(ctypes.CDLL(None), "mincore")
 
 
 def _open_past_cache(path: Path) -> int | None:
