@@ -82,21 +82,14 @@ class Exam:
     ) -> Findings:
         situation = prepared.situation(inputs, self.plan)
         proposals = self._proposals(situation)
-        recipes = list({hash_of(p.recipe): p.recipe for p in proposals}.values())
+        recipes = _once([p.recipe for p in proposals])
         self._expect(runner, prepared.base_recipe, recipes)
         base = runner.base()
-        if answered_before(self.plan, plan_values(self.plan, target, proposals), base.id, self.ledger):
-            runner.settle()
-        trials: list[Trial] = []
-        not_run: list[Recipe] = []
-        usual, slow = _by_pace(recipes)
-        joins = min(_JOINS_EXPECTED, len(usual) // 2) if self.plan.search else 0
-        for part, spare in ((usual, joins), (slow, 0)):  # neither may take the time of the joins
-            measured, left = self._singles(runner, base, part, spare)
-            trials, not_run = trials + measured, not_run + left
-            if self.plan.search:
-                trials, unjoined = self._joins(runner, base, trials, target)
-                not_run += [r for r in unjoined if r not in not_run]
+        told = answered_before(self.plan, plan_values(self.plan, target, proposals), base.id, self.ledger)
+        if told is None:
+            trials, not_run = self._try(runner, base, recipes, target)
+        else:
+            trials, not_run = self._tell(runner, base, recipes, told, target)
         choice = choose(trials, base, target.objective, target.requirements)
         confirmation, outcomes = None, choice.outcomes
         if self.plan.search and choice.trial is not None:
@@ -105,6 +98,31 @@ class Exam:
             self.plan, task, target, prepared, inputs, situation, base, tuple(trials), tuple(proposals),
             tuple(not_run), choice, confirmation, outcomes, tuple(runner.notes),
         )  # fmt: skip
+
+    def _try(
+        self, runner: Runner, base: Trial, recipes: Sequence[Recipe], target: Target
+    ) -> tuple[list[Trial], list[Recipe]]:
+        """Singles and joins as far as the budget goes. The usual singles leave time for joins, and less of
+        it in each round; the slow ones come last. What did not fit is named."""
+        trials: list[Trial] = []
+        unjoined: list[Recipe] = []
+        late, slow = _by_pace(recipes)
+        joins = min(_JOINS_EXPECTED, len(late) // 2) if self.plan.search else 0
+        for spare in range(joins, -1, -1):
+            measured, late = self._singles(runner, base, late, spare)
+            trials, unjoined = self._joins(runner, base, [*trials, *measured], target)
+        measured, left = self._singles(runner, base, slow, 0)
+        trials, unjoined = self._joins(runner, base, [*trials, *measured], target)
+        return trials, _once([*late, *left, *unjoined])
+
+    def _tell(
+        self, runner: Runner, base: Trial, recipes: Sequence[Recipe], told: Sequence[Recipe], target: Target
+    ) -> tuple[list[Trial], list[Recipe]]:
+        """What the same exam measured before; begins nothing."""
+        trials = [runner.trial(recipe, base) for recipe in told]
+        left = [r for r in recipes if base.recipe.plus(*r.methods()) not in told]
+        promising = self._next_join(base, trials, target)
+        return trials, _once([*left, *([runner.own_steps(promising)] if promising else [])])
 
     def _proposals(self, situation: Situation) -> list[Proposal]:
         names = self.plan.questions or registry.names("questions")
@@ -144,16 +162,19 @@ class Exam:
     ) -> tuple[list[Trial], list[Recipe]]:
         """Measure the most promising join, learn from it, repeat; the join that did not fit is named."""
         found = list(trials)
-        tried = [t.recipe for t in found]
         self.timeline.drop("joins")
-        while True:
-            proposal = next_recipe(found, base, target.objective, target.requirements, tried)
-            if proposal is None:
-                return found, []
-            if not runner.fits(proposal.recipe):
-                return found, [runner.own_steps(proposal.recipe)]
-            tried.append(proposal.recipe)
-            found.append(runner.trial(proposal.recipe, base))
+        while recipe := self._next_join(base, found, target):
+            if not runner.fits(recipe):
+                return found, [runner.own_steps(recipe)]
+            found.append(runner.trial(recipe, base))
+        return found, []
+
+    def _next_join(self, base: Trial, trials: Sequence[Trial], target: Target) -> Recipe | None:
+        if not self.plan.search:
+            return None
+        tried = [t.recipe for t in trials]
+        found = next_recipe(trials, base, target.objective, target.requirements, tried)
+        return found.recipe if found else None
 
     def _confirm(
         self, runner: Runner, chosen: Trial, base: Trial, target: Target
@@ -191,6 +212,10 @@ def _measured(stored: dict[str, Any]) -> dict[str, Any]:
     from tiku.core.measured import Measured
 
     return {name: msgspec.convert(value, Measured) for name, value in stored.items()}
+
+
+def _once(recipes: Sequence[Recipe]) -> list[Recipe]:
+    return list({hash_of(r): r for r in recipes}.values())
 
 
 def _by_pace(recipes: Sequence[Recipe]) -> tuple[list[Recipe], list[Recipe]]:

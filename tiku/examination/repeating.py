@@ -9,6 +9,7 @@ from typing import Any
 from tiku.core import registry
 from tiku.core.hashing import hash_of
 from tiku.core.question import Proposal
+from tiku.core.recipe import Recipe
 from tiku.examination.command import exam_command
 from tiku.examination.ledger import Ledger
 from tiku.examination.plan import Plan, Target
@@ -32,8 +33,11 @@ def plan_values(plan: Plan, target: Target, proposals: Iterable[Proposal]) -> di
     }
 
 
-def answered_before(plan: Plan, wanted: Mapping[str, Any], base: str, ledger: Ledger) -> bool:
-    """Whether `plan.out` holds the result of the plan `wanted`, and the ledger every trial it tells of.
+def answered_before(
+    plan: Plan, wanted: Mapping[str, Any], base: str, ledger: Ledger
+) -> tuple[Recipe, ...] | None:
+    """The recipes that the result of the same plan in `plan.out` tells of, in their order; None when there
+    is no such result, or the ledger has not every trial it tells of.
 
     The id of the base trial stands for model, data, protocol and version. The command does not count: it
     names folders, which may have moved.
@@ -41,7 +45,10 @@ def answered_before(plan: Plan, wanted: Mapping[str, Any], base: str, ledger: Le
     try:
         told = json.loads((plan.out / "result.json").read_text(encoding="utf-8"))
         kept = dict(told["plan"])
-        whole = all(ledger.folder(trial["id"]).result() is not None for trial in told["trials"])
+        folders = [ledger.folder(trial["id"]) for trial in told["trials"] if trial["id"] != base]
+        whole = all(folder.result() is not None for folder in folders)
+        recipes = tuple(folder.spec().recipe for folder in folders)
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return whole and told.get("base") == base and {**kept, "command": ""} == {**wanted, "command": ""}
+        return None
+    same = told.get("base") == base and {**kept, "command": ""} == {**wanted, "command": ""}
+    return recipes if whole and same else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from tiku.core.errors import CannotMeasure
@@ -24,7 +25,7 @@ __all__ = ["Runner"]
 _FIRST_TRIAL_SECONDS = 45.0  # expected until the base has been measured
 _BUILD_SECONDS = 5.0  # beside the measuring, which takes about as long as that of the base
 _TRAINING_SHARE = 0.4  # of the budget, until the training's own progress tells
-_CONFIRM_SHARE = 2.0  # a confirmation measures base and candidate: about two trials
+_CONFIRM_SHARE = 2.0  # a confirmation measures base and candidate
 _LEAST_LIMIT = 60.0
 _GENEROUS_LIMIT = 600.0  # of what must not fail: the base, the confirmation
 
@@ -39,13 +40,9 @@ class Runner:
         self._launcher, self._timeline = launcher, timeline
         self._protocol = plan.protocol()
         self._first = _FIRST_TRIAL_SECONDS
-        self._seconds: list[float] = []
-        self._settled = False
+        self._seconds: list[float] = []  # of each trial, and of its measuring alone
+        self._measuring: list[float] = []
         self.notes: list[Text] = []
-
-    def settle(self) -> None:
-        """Begin no trial that was not begun before: the same exam was answered, and is only told again."""
-        self._settled = True
 
     def base(self) -> Trial:
         """The base. Raises `CannotMeasure` when it cannot be had: nothing could be compared."""
@@ -57,8 +54,7 @@ class Runner:
                 got=trial.reason.en if trial.reason else trial.status,
                 next_step=f"read {folder.path / 'log.txt'} and run again",
             )
-        measured = next((e["seconds"] for e in folder.events() if e["event"] == "measured"), None)
-        self._first = _FIRST_TRIAL_SECONDS if measured is None else _BUILD_SECONDS + float(measured)
+        self._first = _BUILD_SECONDS + (_measuring(folder) or _FIRST_TRIAL_SECONDS - _BUILD_SECONDS)
         return trial
 
     def trial(self, recipe: Recipe, base: Trial, *, thorough: bool = False) -> Trial:
@@ -102,20 +98,17 @@ class Runner:
     def fits(self, recipe: Recipe, spare: int = 0) -> bool:
         """Whether the budget has room for the trial, `spare` more and the confirmation; a finished one
         always fits."""
-        folder = self._ledger.folder(self._id(recipe))
-        if self._settled:
-            return folder.result() is not None
-        if standing(folder, self._limits()) is not None:
+        if standing(self._ledger.folder(self._id(recipe)), self._limits()) is not None:
             return True
         return self._timeline.remaining() > (1 + spare) * self.expected_seconds() + self.reserve()
 
     def expected_seconds(self) -> float:
         """What a trial is expected to take, from those measured so far."""
-        return sorted(self._seconds)[len(self._seconds) // 2] if self._seconds else self._first
+        return median(self._seconds) if self._seconds else self._first
 
     def reserve(self) -> float:
-        """What the confirmation is expected to take."""
-        return _CONFIRM_SHARE * self.expected_seconds()
+        """What the confirmation is expected to take: it builds nothing."""
+        return _CONFIRM_SHARE * (median(self._measuring) if self._measuring else self._first)
 
     def _outdated(self, folder: TrialFolder, *measured: Trial) -> bool:
         """Whether a build was made and measured again after this confirmation."""
@@ -149,6 +142,7 @@ class Runner:
         self._timeline.drop(spec.id)
         if not needed and trial.status == "done" and trial.cost is not None:
             self._seconds.append(trial.cost.seconds)
+            self._measuring.append(_measuring(folder) or trial.cost.seconds)
         return trial
 
     def _kept(self, folder: TrialFolder, limits: Limits, title: str, thorough: bool) -> Trial | None:
@@ -182,3 +176,9 @@ class Runner:
             share = event["done"] / max(event["total"], 1e-9)
             after = self.expected_seconds() if event["stage"] == "build" else 0.0
             self._timeline.fraction(event["stage"], share, after, event["note"])
+
+
+def _measuring(folder: TrialFolder) -> float | None:
+    """Seconds that measuring took, as the trial's events tell."""
+    found = (float(e["seconds"]) for e in folder.events() if e["event"] == "measured")
+    return next(found, None)
