@@ -45,10 +45,9 @@ def answered_before(
     try:
         told = json.loads((plan.out / "result.json").read_text(encoding="utf-8"))
         kept = dict(told["plan"])
-        folders = [ledger.folder(trial["id"]) for trial in told["trials"] if trial["id"] != base]
-        whole = all(folder.result() is not None for folder in folders)
-        recipes = tuple(folder.spec().recipe for folder in folders)
+        known = [ledger.folder(trial["id"]).result() for trial in told["trials"] if trial["id"] != base]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     same = told.get("base") == base and {**kept, "command": ""} == {**wanted, "command": ""}
-    return recipes if whole and same else None
+    recipes = tuple(trial.recipe for trial in known if trial is not None)
+    return recipes if same and len(recipes) == len(known) else None
