@@ -29,15 +29,18 @@ def enter(bench: str, module: str, packages: Sequence[str]) -> None:
     os.execv(python, [str(python), "-m", f"bench.{bench}", *sys.argv[1:]])
 
 
-def interpreter(name: str, module: str, packages: Sequence[str]) -> Path:
-    """The interpreter of `.bench-venv-NAME`, which holds `packages` and neither tiku nor torch of its own.
+def interpreter(name: str, module: str, packages: Sequence[str], *, with_torch: bool = False) -> Path:
+    """The interpreter of `.bench-venv-NAME`, which holds `packages` and not tiku.
 
-    For a peer that runs beside this process.
+    For a peer that runs beside this process. One with torch chooses the releases that it needs beside it:
+    they may be older than tiku's.
     """
     folder = _ROOT / f"{_FOLDER.name}-{name}"
     python = folder / "bin" / "python"
     if not _has(python, module):
-        _install(python, [packages])
+        if with_torch:
+            _install(python, [[_TORCH]])
+        _install(python, [packages], pinned=not with_torch)
     return python
 
 
@@ -50,13 +53,14 @@ def _make(python: Path, packages: Sequence[str]) -> None:
     _install(python, [[_TORCH], ["-e", str(_ROOT)], packages])
 
 
-def _install(python: Path, in_turn: Sequence[Sequence[str]]) -> None:
-    """Make the environment where there is none, and install into it one list after the other."""
+def _install(python: Path, in_turn: Sequence[Sequence[str]], *, pinned: bool = True) -> None:
+    """Make the environment where there is none, and install into it one list after the other; `pinned` to
+    the releases that tiku is tested with."""
     folder = python.parent.parent
     print(f"making {folder.name} for {', '.join(in_turn[-1])}", file=sys.stderr)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for wanted in in_turn:
-        command = [*pip, "-c", str(_ROOT / "constraints.txt"), *wanted]
+        command = [*pip, *(("-c", str(_ROOT / "constraints.txt")) if pinned else ()), *wanted]
         subprocess.run(command, check=True, stdout=sys.stderr)

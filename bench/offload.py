@@ -1,15 +1,18 @@
 """A model that does not fit: layer-streaming against Accelerate's disk offload, tokens per second.
 
 A random Llama in bf16 with TinyLlama's shape (1.1 B parameters) may keep a quarter of its weights in memory.
-Before each token the file cache of all weight files is emptied on both sides, as if it were too small to hold
-them, so that every streamed byte comes from the disk. Each side decodes in a process of its own, whose
-peak of resident memory is printed; the disk's own rate is measured by reading a weight file past the cache.
+Each side is told that limit and decodes in a process of its own; `bench._memory_watch` says what it and the
+cache of its weight files took at most, since no control group can be made here. Before each token the cache
+of the weight files is emptied on both sides, so that every streamed byte comes from the disk: the kernel
+counts them. The disk's own rate is measured by reading a weight file past the cache, before and after each
+pair.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench._memory_watch import MemoryWatch, counter
 from bench._pairs import Row, limit_threads, paired_row, run
 
 _SHAPE = {
@@ -76,48 +80,51 @@ def _disk_rate(path: Path) -> float:
     return len(places) * _CHUNK / seconds
 
 
-def _decode(module: Any, files: list[Path]) -> dict[str, Any]:
-    """Greedy tokens, the last logits of the prompt, seconds of each token after the first."""
+def _decode(module: Any, files: list[Path], watch: MemoryWatch) -> dict[str, Any]:
+    """Greedy tokens, the last logits of the prompt, seconds and bytes from the disk of each token after the
+    first."""
     import torch
 
-    ids, cache, tokens, seconds = torch.tensor([_PROMPT]), None, [], []
+    ids, cache, tokens, seconds, read = torch.tensor([_PROMPT]), None, [], [], []
     first: list[float] = []
+    end = watch.begin(files)
     with torch.inference_mode():
         for _ in range(_TOKENS):
             _emptied(files)
-            start = time.perf_counter()
+            before, start = counter("io", "read_bytes"), time.perf_counter()
             output = module(input_ids=ids, past_key_values=cache, use_cache=True)
             seconds.append(time.perf_counter() - start)
+            read.append(counter("io", "read_bytes") - before)
             logits, cache = output.logits[0, -1].float(), output.past_key_values
             first = first or logits.tolist()
             tokens.append(int(logits.argmax()))
             ids = torch.tensor([tokens[-1:]])
-    return {"tokens": tokens, "logits": first, "seconds": seconds[1:], "peak": _peak()}
-
-
-def _peak() -> int:
-    """Bytes; the kernel's mark for this program alone (getrusage begins with the parent's)."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("utf-8").splitlines())
-    return int(fields["VmHWM"].split()[0]) * 1024
+    end()
+    return {
+        "tokens": tokens, "logits": first, "seconds": seconds[1:], "read": read[1:],
+        "own": watch.own, "cached": watch.cached,
+    }  # fmt: skip
 
 
 def _ours(folder: Path, limit: int) -> dict[str, Any]:
     """The block reader of layer-streaming with as many resident blocks as the limit has room for."""
     import torch
+    import transformers  # noqa: F401  # before the watch begins
 
     from tiku.runtimes._streaming import blocks_of, stream
     from tiku.runtimes._torch_loading import load_module
 
+    watch = MemoryWatch()
     module = load_module(folder, "causal-lm", "bfloat16")
     _, blocks = blocks_of(module)
     block = sum(2 * weight.numel() for weight in blocks[0].parameters())
     rest = sum(2 * weight.numel() for weight in module.parameters()) - block * len(blocks)
     resident = max(0, (limit - rest) // block - 2)
     streamer = stream(module, folder, resident, torch.bfloat16)
-    found = _decode(module, list(folder.glob("*.safetensors")))
+    found = _decode(module, list(folder.glob("*.safetensors")), watch)
     if streamer is not None:
         streamer.close()
-    return {**found, "read": block * (len(blocks) - resident)}
+    return {**found, "resident": resident}
 
 
 def _peer(folder: Path, limit: int) -> dict[str, Any]:
@@ -125,6 +132,7 @@ def _peer(folder: Path, limit: int) -> dict[str, Any]:
     import torch
     import transformers
 
+    watch = MemoryWatch()
     with tempfile.TemporaryDirectory(dir=folder) as offloaded:
         module = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.bfloat16, device_map="auto", max_memory={"cpu": limit},
@@ -132,7 +140,7 @@ def _peer(folder: Path, limit: int) -> dict[str, Any]:
         )  # fmt: skip
         files = [*folder.glob("*.safetensors"), *Path(offloaded).rglob("*.dat")]
         places = list(module.hf_device_map.values())
-        return {**_decode(module.eval(), files), "on_disk": places.count("disk"), "parts": len(places)}
+        return {**_decode(module.eval(), files, watch), "on_disk": places.count("disk"), "parts": len(places)}
 
 
 def _turn(side: str, folder: Path, limit: int) -> dict[str, Any]:
@@ -153,6 +161,14 @@ def _same(ours: dict[str, Any], peer: dict[str, Any]) -> str:
     return f"{_TOKENS} greedy tokens equal, logits differ by {away:.1e} of the largest"
 
 
+def _told(shares: list[float]) -> str:
+    return f"{statistics.median(shares):.2f}"
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:.0f} MB"
+
+
 def rows(pairs: int) -> Iterator[Row]:
     """One case."""
     with tempfile.TemporaryDirectory() as name:
@@ -161,17 +177,21 @@ def rows(pairs: int) -> Iterator[Row]:
         limit = int(_SHARE * weights)
         mine: list[float] = []
         theirs: list[float] = []
-        rates: list[float] = []
+        shares: tuple[list[float], list[float]] = ([], [])
         for _ in range(pairs):
+            before = _disk_rate(next(folder.glob("*.safetensors")))
             ours, peer = _turn("ours", folder, limit), _turn("peer", folder, limit)
             mine.append(len(ours["seconds"]) / sum(ours["seconds"]))
             theirs.append(len(peer["seconds"]) / sum(peer["seconds"]))
-            disk = _disk_rate(next(folder.glob("*.safetensors")))
-            rates.append(ours["read"] * mine[-1] / disk)
+            disk = (before + _disk_rate(next(folder.glob("*.safetensors")))) / 2
+            for rates, side in zip(shares, (ours, peer), strict=True):
+                rates.append(sum(side["read"]) / sum(side["seconds"]) / disk)
         work = (
-            f"{_same(ours, peer)}; ours reads at {sorted(rates)[len(rates) // 2]:.2f} of the disk's rate "
-            f"({disk / 1e9:.2f} GB/s last); peak of the process ours {ours['peak'] / 1e6:.0f} MB, "
-            f"peer {peer['peak'] / 1e6:.0f} MB; peer has {peer['on_disk']} of {peer['parts']} parts on disk"
+            f"{_same(ours, peer)}; read at {_told(shares[0])} of the disk's rate, peer {_told(shares[1])}"
+            f" ({disk / 1e9:.2f} GB/s last); per token {_mb(ours['read'][-1])}, peer {_mb(peer['read'][-1])};"
+            f" at most in memory {_mb(ours['own'])} + {_mb(ours['cached'])} of cache,"
+            f" peer {_mb(peer['own'])} + {_mb(peer['cached'])}; peer has {peer['on_disk']} of {peer['parts']}"
+            " parts on disk"
         )
         threads = os.environ["OMP_NUM_THREADS"]
         case = f"1.1 B-parameter Llama in bf16, {limit / 1e6:.0f} of {weights / 1e6:.0f} MB in memory, "

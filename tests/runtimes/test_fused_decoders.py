@@ -99,7 +99,7 @@ def test_tracing_leaves_transformers_as_it_was() -> None:
     assert "tiku_onnxruntime" not in transformers.modeling_utils.ALL_ATTENTION_FUNCTIONS.valid_keys()
 
 
-@pytest.fixture(scope="module", params=[llama, qwen2, gpt2], ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=[llama, qwen2, gpt2, opt], ids=lambda make: make.__name__)
 def session(request, tmp_path_factory):
     found = opened(subject_of(request.param(), "onnxruntime"), tmp_path_factory.mktemp("rows"))
     yield found
@@ -143,12 +143,41 @@ def test_a_text_longer_than_its_room_moves_to_more(session, monkeypatch) -> None
     np.testing.assert_allclose(np.concatenate(got, axis=1), own, atol=2e-3 * np.abs(own).max())
 
 
-@pytest.mark.parametrize("make", [opt, lambda: mistral(5)], ids=["opt", "mistral"])
-def test_rows_are_refused_where_places_or_windows_belong_to_the_whole_batch(make, tmp_path) -> None:
-    found = opened(subject_of(make(), "onnxruntime"), tmp_path)
+def test_rows_are_refused_where_windows_belong_to_the_whole_batch(tmp_path) -> None:
+    found = opened(subject_of(mistral(5), "onnxruntime"), tmp_path)
     with pytest.raises(CannotMeasure, match="different lengths at once"):
         found.rows([4])
     found.close()
+
+
+@pytest.mark.parametrize("make", [gpt2, opt], ids=lambda make: make.__name__)
+def test_without_tiku_positions_are_counted_as_the_module_counts_them(make, tmp_path) -> None:
+    module = make()
+    subject = subject_of(module, "onnxruntime")
+    opened(subject, tmp_path).close()
+    source = RUNTIME.standalone(task="causal-lm", family="causal-lm", options={}, numerics=subject.numerics)
+    alone: dict = {}
+    exec(source, alone)
+    text = np.random.default_rng(0).integers(2, VOCABULARY, size=(2, 9))
+    mask = np.ones_like(text)
+    mask[1, :4] = 0
+    got = alone["forward"](alone["open_model"](str(tmp_path)), {"input_ids": text, "attention_mask": mask})
+    own = own_logits(module, text, mask)
+    np.testing.assert_allclose(got[mask == 1], own[mask == 1], atol=1e-3 * np.abs(own).max())
+
+
+def test_a_graph_that_will_not_be_fused_is_said_beforehand_to_take_equal_rows_only(monkeypatch) -> None:
+    subject = subject_of(llama(), "onnxruntime")
+    assert RUNTIME.decodes_together(subject)
+    for unfused in (
+        replace(subject, runtime_options={"fusion": False}),
+        replace(subject, numerics=Numerics("int8-static")),
+    ):
+        assert "not fused" in RUNTIME.decodes_together(unfused).reason.en
+    sinks = {"s_aux": torch.zeros(4)}
+    monkeypatch.setattr(_onnx_attention, "_attend", partial(_onnx_attention._attend, **sinks))
+    assert "sinks" in RUNTIME.decodes_together(subject).reason.en
+    assert "tiku_onnxruntime" not in transformers.modeling_utils.ALL_ATTENTION_FUNCTIONS.valid_keys()
 
 
 def test_joined_few_bit_products_hold_the_codes_of_each(tmp_path) -> None:

@@ -29,6 +29,11 @@ class Runtime(ABC):
     def supports(self, subject: Subject) -> Support:
         """Whether this subject (task, numerics, architecture) can be built here."""
 
+    def decodes_together(self, subject: Subject) -> Support:
+        """Whether what `save` writes of this language model decodes requests of different lengths at once.
+        Asked only where `batches` says that the runtime can at all, and torch could with this module."""
+        return Support.yes()
+
     @abstractmethod
     def save(self, subject: Subject, folder: Path) -> Mapping[str, Any] | None:
         """Write the files this runtime opens; loadable without tiku. What it measured on the way, as JSON

@@ -40,12 +40,14 @@ _TOLERANCE = 1e-3  # of the largest logit: sums in another order
 class Decoder:
     """`module(input_ids_BT, attention_mask_BS, logits_to_keep_R, *past)` gives `(logits_BRV, *present)`,
     with S = P + T; `past` alternates keys and values, each (B, heads, P, width). `example`: inputs to trace
-    with; `fixed` names those before the cache.
+    with; `fixed` names those before the cache. `places_from_mask`: where it is told positions, it would by
+    itself count them from the mask.
     """
 
     module: Any
     example: tuple[Any, ...]
     fixed: tuple[str, ...] = FIXED
+    places_from_mask: bool = False
 
     @property
     def past(self) -> tuple[str, ...]:

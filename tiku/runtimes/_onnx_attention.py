@@ -17,15 +17,18 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from tiku.runtimes._explain import first_line
 from tiku.runtimes._language import FIXED, Decoder, logits_argument, traceable_decoder
 from tiku.runtimes._onnx_operators import grouped_attention, rms_norm, rotation
+from tiku.runtimes._tracing import sharing_copy
 
-__all__ = ["POSITIONS", "fused_decoder", "operators_of_onnxruntime"]
+__all__ = ["POSITIONS", "fused_decoder", "operators_of_onnxruntime", "why_not_fused"]
 
 POSITIONS = "position_ids"
 _ATTENTION = "tiku_onnxruntime"
 _ROTARY = "apply_rotary_pos_emb"  # its name in every transformers family that has one
 _NEAR = 1e-4
+_FROM_START, _FROM_MASK = "start", "mask"  # of the batch; the first token shown
 
 
 @dataclass(eq=False)
@@ -48,8 +51,8 @@ def fused_decoder(network: Any) -> Decoder:
 
     plain = traceable_decoder(network)
     example, keeps = list(plain.example), logits_argument(network)
-    placed = _takes_positions(network, example[0])
-    if placed:
+    placed = _counts_places(network, example[0])
+    if placed is not None:
         batch, new = example[0].shape
         past = example[1].shape[1] - new
         example.insert(len(FIXED), torch.arange(past, past + new).expand(batch, new).contiguous())
@@ -62,18 +65,34 @@ def fused_decoder(network: Any) -> Decoder:
             self.network = network
 
         def forward(self, ids: Any, mask: Any, kept: Any, *rest: Any) -> Any:
-            past = rest[1:] if placed else rest
+            past = rest if placed is None else rest[1:]
             passage = _passage_of(ids, mask, past)
             _passage[:] = [passage]
-            given = ({POSITIONS: rest[0]} if placed else {}) | ({keeps: kept} if keeps else {})
+            given = {} if placed is None else {POSITIONS: rest[0]}
+            given |= {keeps: kept} if keeps else {}
             output = self.network(
                 input_ids=ids, attention_mask=mask, past_key_values=passage.cache, use_cache=True, **given
             )
             logits = output.logits if keeps else output.logits[:, kept]
             return (logits, *(part for layer in passage.cache.layers for part in layer.present))
 
-    extra = (POSITIONS,) if placed else ()
-    return Decoder(InPlace().eval(), tuple(example), (*FIXED, *extra))
+    fixed = FIXED if placed is None else (*FIXED, POSITIONS)
+    return Decoder(InPlace().eval(), tuple(example), fixed, places_from_mask=placed == _FROM_MASK)
+
+
+def why_not_fused(module: Any) -> str | None:
+    """Why a decoder with these operators cannot be made of this module and be told the places of its tokens;
+    None where it can. Runs a few tokens through the module, and traces nothing."""
+    import torch
+
+    network = sharing_copy(module)
+    try:
+        with torch.inference_mode(), operators_of_onnxruntime(network):
+            decoder = fused_decoder(network)
+            decoder.module(*decoder.example)
+    except Exception as error:  # the network's own code, which may raise anything
+        return first_line(error)
+    return None if POSITIONS in decoder.fixed else "it counts positions in a way of its own"
 
 
 @contextmanager
@@ -97,18 +116,25 @@ def operators_of_onnxruntime(network: Any) -> Iterator[None]:
         _passage.clear()
 
 
-def _takes_positions(network: Any, ids_BT: Any) -> bool:
-    """Whether places counted from the start of the batch, padding included, are what it takes by itself: OPT
-    counts them from the mask."""
+def _counts_places(network: Any, ids_BT: Any) -> str | None:
+    """From where a network that can be told positions counts them by itself: from the start of the batch,
+    padding included, or, as OPT, from the first token that the mask shows. None for any other way."""
     import torch
 
     if POSITIONS not in inspect.signature(network.forward).parameters:
-        return False
-    mask, places = torch.ones_like(ids_BT), torch.arange(ids_BT.shape[1]).expand_as(ids_BT)
-    mask[0, 0] = 0
-    own = network(input_ids=ids_BT, attention_mask=mask).logits[:, -1]
-    told = network(input_ids=ids_BT, attention_mask=mask, position_ids=places).logits[:, -1]
-    return bool(torch.allclose(own, told, atol=_NEAR * max(1.0, float(own.abs().max()))))
+        return None
+    mask_BT = torch.ones_like(ids_BT)
+    mask_BT[0, 0] = 0
+    own = network(input_ids=ids_BT, attention_mask=mask_BT).logits[:, -1]
+    ways = {
+        _FROM_START: torch.arange(ids_BT.shape[1]).expand_as(ids_BT),
+        _FROM_MASK: (mask_BT.cumsum(1) - 1).clamp(min=0),
+    }
+    for way, places_BT in ways.items():
+        told = network(input_ids=ids_BT, attention_mask=mask_BT, position_ids=places_BT).logits[:, -1]
+        if torch.allclose(own, told, atol=_NEAR * max(1.0, float(own.abs().max()))):
+            return way
+    return None
 
 
 def _passage_of(ids: Any, mask: Any, past: Any) -> _Passage:

@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["IN_PLACE", "LANGUAGE_FORWARD", "RAGGED", "OnnxLanguageSession", "traced_decoder"]
+__all__ = [
+    "FROM_MASK",
+    "IN_PLACE",
+    "LANGUAGE_FORWARD",
+    "RAGGED",
+    "OnnxLanguageSession",
+    "traced_decoder",
+]
 
 IN_PLACE, RAGGED = "tiku.cache_in_place", "tiku.rows_of_any_length"  # metadata of graphs that can
+FROM_MASK = "tiku.places_from_mask"  # … of those whose positions begin where the mask does
 
 LANGUAGE_FORWARD = """\
 import numpy as np
@@ -30,16 +38,16 @@ import numpy as np
 
 def forward(model, inputs):
     ids = inputs["input_ids"]
-    places = np.arange(ids.shape[1])
-    given = dict(input_ids=ids, attention_mask=np.ones_like(ids), logits_to_keep=places)
-    given["position_ids"] = np.tile(places, (len(ids), 1))
-    given.update((name, inputs[name]) for name in inputs if name in given)
+    mask = inputs.get("attention_mask", np.ones_like(ids))
+    given = dict(input_ids=ids, attention_mask=mask, logits_to_keep=np.arange(ids.shape[1]))
+    counted = mask if "FROM_MASK" in model.get_modelmeta().custom_metadata_map else np.ones_like(ids)
+    given["position_ids"] = np.maximum(counted.cumsum(axis=1) - 1, 0)
     feeds = {}
     for node in model.get_inputs():  # the cache is empty: the whole text is computed at once
         empty = lambda: np.zeros((len(ids), node.shape[1], 0, node.shape[3]), dtype=np.float32)
         feeds[node.name] = given[node.name] if node.name in given else empty()
     return model.run(["logits"], feeds)[0]
-"""
+""".replace("FROM_MASK", FROM_MASK)
 
 _AXES = {
     "input_ids": {0: "batch", 1: "tokens"},
@@ -88,7 +96,7 @@ class OnnxLanguageSession(OnnxRuntimeSession):
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         fed = whole_text(inputs, self._names)
         if POSITIONS in self._names:
-            fed[POSITIONS] = _positions(inputs["input_ids"])
+            fed[POSITIONS] = self._places(fed["attention_mask"])
         past = self._empty(len(inputs["input_ids"]))
         (logits,) = self._run(["logits"], fed, past)
         array: NDArray[np.float32] = logits.numpy()
@@ -164,6 +172,14 @@ class OnnxLanguageSession(OnnxRuntimeSession):
         logits: NDArray[np.float32] = bound.get_outputs()[-1].numpy()
         return logits
 
+    def _places(self, mask_BT: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions as the module counts them by itself."""
+        import numpy as np
+
+        counted = mask_BT if FROM_MASK in self._facts else np.ones_like(mask_BT)
+        places: NDArray[np.int64] = np.maximum(counted.cumsum(axis=1) - 1, 0)
+        return places
+
     def _run(self, outputs: list[str], fed: Mapping[str, NDArray[Any]], past: Sequence[Any]) -> list[Any]:
         from onnxruntime import OrtValue
 
@@ -176,10 +192,3 @@ class OnnxLanguageSession(OnnxRuntimeSession):
         from onnxruntime import OrtValue
 
         return [OrtValue.ortvalue_from_numpy(array) for array in self.buffers(batch, 0)]
-
-
-def _positions(ids_BT: NDArray[Any]) -> NDArray[np.int64]:
-    import numpy as np
-
-    batch, count = ids_BT.shape
-    return np.tile(np.arange(count), (batch, 1))

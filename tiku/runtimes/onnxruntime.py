@@ -20,10 +20,16 @@ from tiku.runtimes._available import installed, require
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY
 from tiku.runtimes._drift import refuse_garbage
 from tiku.runtimes._language import check_decoder, traceable_decoder
-from tiku.runtimes._onnx_attention import POSITIONS, fused_decoder, operators_of_onnxruntime
+from tiku.runtimes._onnx_attention import (
+    POSITIONS,
+    fused_decoder,
+    operators_of_onnxruntime,
+    why_not_fused,
+)
 from tiku.runtimes._onnx_graph import Traced, load_graph, save_graph, write_graph
 from tiku.runtimes._onnx_int8 import quantize_in_place
 from tiku.runtimes._onnx_language import (
+    FROM_MASK,
     IN_PLACE,
     LANGUAGE_FORWARD,
     RAGGED,
@@ -125,6 +131,20 @@ class OnnxRuntime(Runtime):
             f"tiku 尚未为 onnxruntime 实现 {subject.numerics.scheme}",
         )
 
+    def decodes_together(self, subject: Subject) -> Support:
+        """Rows of different lengths need the fused attention, which reads where each row ends."""
+        if not _may_fuse(subject):
+            return Support.no(
+                "the graph exported to onnxruntime is not fused, and takes rows of one length only",
+                "导出到 onnxruntime 的计算图未融合算子，只接受等长的行",
+            )
+        if (why := why_not_fused(subject.module)) is not None:
+            return Support.no(
+                f"the graph exported to onnxruntime takes rows of one length only: {why}",
+                f"导出到 onnxruntime 的计算图只接受等长的行：{why}",
+            )
+        return Support.yes()
+
     def save(self, subject: Subject, folder: Path) -> dict[str, Any]:
         """Trace, check, then quantise if the numerics ask for it. How far a narrowed language model is from
         its module, and how many products of a static one are int8. Raises `ModelError`.
@@ -210,8 +230,9 @@ def _write_fused_decoder(subject: Subject, path: Path) -> None:
     model = load_graph(path)
     ragged = POSITIONS in decoder.fixed and refusal(subject.module) is None
     rewrite(model)
-    for able in (IN_PLACE, *((RAGGED,) if ragged else ())):
-        model.metadata_props.add(key=able, value="yes")
+    facts = {IN_PLACE: True, RAGGED: ragged, FROM_MASK: decoder.places_from_mask}
+    for name in (name for name, true in facts.items() if true):
+        model.metadata_props.add(key=name, value="yes")
     save_graph(model, path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiku.core import registry
+from tiku.core.runtime import Runtime
 from tiku.core.subject import Subject
 from tiku.core.verdict import Support
 
@@ -27,7 +28,8 @@ def rewinds(subject: Subject) -> Support:
 
 def shares_batches(subject: Subject) -> Support:
     """Requests of different lengths can go through the model together."""
-    if not registry.get("runtimes", subject.runtime).batches:
+    runtime: Runtime = registry.get("runtimes", subject.runtime)
+    if not runtime.batches:
         return Support.no(
             f"{subject.runtime} cannot decode requests of different lengths at once",
             f"{subject.runtime} 无法同时解码长度不同的请求",
@@ -39,4 +41,4 @@ def shares_batches(subject: Subject) -> Support:
             f"requests of different lengths cannot share a batch: {why}",
             f"长度不同的请求无法共用一个批次：{why}",
         )
-    return Support.yes()
+    return runtime.decodes_together(subject)
