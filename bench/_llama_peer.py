@@ -28,14 +28,19 @@ class Peer:
         self.vocabulary = self.llm.n_vocab()
         self._together: tuple[Any, tuple[int, int, bool]] | None = None
 
-    def decode(self, tokens: Sequence[int], new: int) -> dict[str, Any]:
-        """Greedy: `seconds` from the first new token to the one `new` tokens after it."""
-        self.llm.reset()
-        stream = self.llm.generate(tokens, temp=0.0)
-        made = [next(stream)]
-        start = time.perf_counter()
-        made += [next(stream) for _ in range(new)]
-        return {"seconds": time.perf_counter() - start, "tokens": made}
+    def decode(self, prompts: Sequence[Sequence[int]], new: int) -> dict[str, Any]:
+        """Greedy, one after the other: `seconds` from the first new token of each to the one `new` tokens
+        after it."""
+        seconds, tokens = 0.0, []
+        for prompt in prompts:
+            self.llm.reset()
+            stream = self.llm.generate(prompt, temp=0.0)
+            made = [next(stream)]
+            start = time.perf_counter()
+            made += [next(stream) for _ in range(new)]
+            seconds += time.perf_counter() - start
+            tokens.append(made)
+        return {"seconds": seconds, "tokens": tokens}
 
     def prefill(self, tokens: Sequence[int]) -> dict[str, Any]:
         """The logits after a text."""

@@ -23,7 +23,9 @@ from bench._environment import interpreter
 from bench._pairs import Row, limit_threads, paired_row, run
 
 if TYPE_CHECKING:
-    from tiku.core.subject import Session
+    from tiku.artefact.predictor import OpenedArtefact
+    from tiku.decoding import Draft
+    from tiku.decoding.loop import Drafter
 
 _PACKAGE, _VERSION = "llama-cpp-python", "0.3.36"
 _PROMPT, _NEW, _PREFILL = 64, 128, 512
@@ -68,21 +70,46 @@ class Peer:
         return answer
 
 
+class Since:
+    """The drafter that an artefact asks for, or none; `start` is when the first new token was there."""
+
+    def __init__(self, drafter: Drafter | None) -> None:
+        self._drafter = drafter
+        self.start: float | None = None
+
+    def propose(self, tokens: Sequence[int], room: int) -> Draft:
+        """What the drafter proposes."""
+        from tiku.decoding import Draft
+
+        if self.start is None:
+            self.start = time.perf_counter()
+        return self._drafter.propose(tokens, room) if self._drafter else Draft()
+
+
 class Ours:
-    """The same work in a session of tiku's."""
+    """The same work by an artefact of tiku's."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, artefact: OpenedArtefact) -> None:
+        from tiku.artefact.continuing import drafters
 
-    def decode(self, tokens: Sequence[int], new: int) -> dict[str, Any]:
-        """Greedy: `seconds` from the first new token to the one `new` tokens after it."""
-        made, cache = self._extend([tokens])
-        tokens_made = [*made]
-        start = time.perf_counter()
-        for _ in range(new):
-            made, cache = self._extend([made], cache)
-            tokens_made += made
-        return {"seconds": time.perf_counter() - start, "tokens": tokens_made}
+        self.session = artefact.session
+        self._drafters = drafters(artefact.session, artefact.serve)
+
+    def decode(self, prompts: Sequence[Sequence[int]], new: int) -> dict[str, Any]:
+        """Greedy, one after the other: `seconds` from the first new token of each to the one `new` tokens
+        after it."""
+        from tiku.core.generation import Request
+        from tiku.decoding import greedy
+
+        seconds, tokens, forwards = 0.0, [], 0
+        for prompt in prompts:
+            since = Since(self._drafters())
+            made = greedy(self.session, Request(tuple(prompt), new + 1), since)
+            assert since.start is not None  # there is more than one token to make
+            seconds += time.perf_counter() - since.start
+            tokens.append(list(made.tokens))
+            forwards += made.forwards - 1
+        return {"seconds": seconds, "tokens": tokens, "per_pass": len(prompts) * new / forwards}
 
     def prefill(self, tokens: Sequence[int]) -> dict[str, Any]:
         """The logits after a text."""
@@ -162,8 +189,8 @@ def _applied(recipe: str | None, folder: Path) -> Path:
 
 def _cases(windows: list[list[int]], prompts: list[list[int]], peer: Peer) -> Iterator[Case]:
     yield Case(
-        f"decode, batch 1, {_NEW} tokens after {_PROMPT}", "decode",
-        {"tokens": prompts[0], "new": _NEW}, _NEW, {},
+        f"decode, batch 1, {_NEW} tokens after {_PROMPT}, {len(prompts)} texts", "decode",
+        {"prompts": prompts, "new": _NEW}, len(prompts) * _NEW, {},
     )  # fmt: skip
     yield Case(f"prefill, {_PREFILL} tokens", "prefill", {"tokens": windows[0]}, _PREFILL, {})
     together = {"prompts": prompts, "new": _NEW_EACH}
@@ -221,7 +248,8 @@ def _agreement(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
         return "the same next token" if mine["next"] == theirs["next"] else "another next token"
     same = np.atleast_2d(mine["tokens"]) == np.atleast_2d(theirs["tokens"])
     before = same.cumprod(axis=1).sum(axis=1)
-    return f"the same tokens until the first near tie: {', '.join(map(str, before))} of {same.shape[1]}"
+    said = f"the same tokens until the first near tie: {', '.join(map(str, before))} of {same.shape[1]}"
+    return f"{said}; {mine['per_pass']:.2f} tokens per pass" if mine.get("per_pass", 1) != 1 else said
 
 
 def rows(
@@ -236,7 +264,7 @@ def rows(
         folder = Path(artefact) if artefact else _applied(recipe, Path(scratch))
         opened, made_by = open_artefact(folder, threads=threads), read_recipe(folder / "recipe.yaml")
         peer = Peer(_model_file(), threads)
-        ours = Ours(opened.session)
+        ours = Ours(opened)
         windows, prompts = _texts(opened.processor)
         quality = _perplexities(ours, peer, windows, float(worse or _WORSE))
         for case in _cases(windows, prompts, peer):

@@ -12,7 +12,7 @@ from tiku.core.subject import Serve, Session
 if TYPE_CHECKING:
     from tiku.decoding.loop import Drafter
 
-__all__ = ["SPECULATION", "continuations"]
+__all__ = ["SPECULATION", "continuations", "drafters"]
 
 SPECULATION = ("prompt-lookup", "self-speculative")
 
@@ -28,12 +28,12 @@ def continuations(
 
     if serve.slots > 1 and serve.speculation is None:
         return decode_together(session, requests, serve.slots)
-    drafter = _drafters(session, serve)
+    drafter = drafters(session, serve)
     return [greedy(session, request, drafter()) for request in requests], {}
 
 
-def _drafters(session: Session, serve: Serve) -> Callable[[], Drafter | None]:
-    """Gives a drafter for each request."""
+def drafters(session: Session, serve: Serve) -> Callable[[], Drafter | None]:
+    """Gives a drafter for each request, or None. Raises `ArtefactError`."""
     from tiku.decoding import DraftModel, PromptLookup
 
     if serve.speculation is None:
