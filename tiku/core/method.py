@@ -90,3 +90,9 @@ class Method(ABC):
     def why_not(cls, situation: Situation) -> Text | None:
         """Why `candidates` is empty, where neither task nor budget nor a missing package says it."""
         return None
+
+    @classmethod
+    def remark(cls, facts: Mapping[str, Any]) -> Text | None:
+        """What a reader of the answer must know of a build with this method, from the subject's facts: how
+        far it came, which of its guards fired. None: nothing."""
+        return None

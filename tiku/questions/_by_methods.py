@@ -14,6 +14,7 @@ from tiku.core.question import Evidence, Proposal, Question
 from tiku.core.recipe import Recipe
 from tiku.core.result import Answer, AnswerVerdict, RequirementOutcome
 from tiku.core.text import Text
+from tiku.questions._remarks import remarks
 from tiku.questions._unasked import unasked
 from tiku.questions._weighing import Weighing, own_recipe
 from tiku.questions._wording import grid_caveats, inside, join, with_interval
@@ -92,6 +93,7 @@ class MethodQuestion(Question):
             names = ", ".join(str(r) for r in evidence.not_run)
             found.append(Text(f"the budget left no room for: {names}", f"预算不足，未测：{names}"))
         found += unasked(self.methods(), evidence)
+        found += remarks(evidence)
         if any(m.stage == "compress" for t in evidence.trials for m in t.recipe.methods()):
             found += grid_caveats(evidence.situation.facts)
         return tuple(found)

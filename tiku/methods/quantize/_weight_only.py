@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "FEW_BITS_OF_ENCODERS",
     "HEAD_KIND",
     "can_quantise",
+    "error_remark",
     "put",
     "report_of",
     "stored_as",
@@ -82,6 +83,16 @@ def stored_as(
     )
     subject.module.eval()
     return replace(subject, numerics=numerics, facts={**subject.facts, "quantised": dict(report)})
+
+
+def error_remark(relative: float | None, fired: Sequence[Text]) -> Text | None:
+    """How the error of the layers compares with rounding to nearest, and the guards that fired."""
+    parts = list(fired)
+    if relative is not None:
+        parts.insert(
+            0, Text(f"layer error {relative:.2f} of plain rounding's", f"层误差为直接舍入的 {relative:.2f}")
+        )
+    return Text(", ".join(p.en for p in parts), "，".join(p.zh for p in parts)) if parts else None
 
 
 def report_of(targets: Targets, kind: GridKind) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +12,7 @@ from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.quantize._grid import GridKind
-from tiku.methods.quantize._weight_only import FEW_BITS_OF_ENCODERS, can_quantise, stored_as
+from tiku.methods.quantize._weight_only import FEW_BITS_OF_ENCODERS, can_quantise, error_remark, stored_as
 
 if TYPE_CHECKING:
     from tiku.methods.quantize._calibrated import Calibrated
@@ -84,6 +85,19 @@ class AWQ(Method):
     @classmethod
     def why_not(cls, situation: Situation) -> Text | None:
         return None if situation.task == "causal-lm" else FEW_BITS_OF_ENCODERS
+
+    @classmethod
+    def remark(cls, facts: Mapping[str, Any]) -> Text | None:
+        told = facts["quantised"]["awq"]
+        fired = []
+        if told.get("all_scales_are_one"):
+            fired.append(
+                Text("all scales are one: this is plain rounding", "所有缩放系数均为 1：等同直接舍入")
+            )
+        if unfolded := told.get("rounded_as_no_exact_fold_exists"):
+            names = ", ".join(unfolded)
+            fired.append(Text(f"no exact fold for {names}", f"{names} 没有精确的折叠方式"))
+        return error_remark(told["error_relative_to_rounding"], fired)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +12,7 @@ from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.quantize._grid import GridKind
-from tiku.methods.quantize._weight_only import FEW_BITS_OF_ENCODERS, can_quantise, stored_as
+from tiku.methods.quantize._weight_only import FEW_BITS_OF_ENCODERS, can_quantise, error_remark, stored_as
 
 if TYPE_CHECKING:
     from tiku.layers.quantized_linear import Codes
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["GPTQ", "METHOD"]
 
+_GUARDS = {  # what `_Record.told` names layers under
+    "equal_to_rounding": ("{} layers equal to plain rounding", "{} 层与直接舍入相同"),
+    "kept_rounding_which_erred_less": (
+        "{} layers kept plain rounding, which erred less",
+        "{} 层保留直接舍入（误差更小）",
+    ),
+    "more_damping_than_asked": ("{} layers needed more damping", "{} 层需要更大的阻尼"),
+    "inputs_that_never_fired": ("{} layers have inputs that never fired", "{} 层有从未激活的输入"),
+}
 _JUDGED_ROWS = 64  # of each layer, on which GPTQ and rounding to nearest are compared
 
 
@@ -89,6 +98,13 @@ class GPTQ(Method):
     def why_not(cls, situation: Situation) -> Text | None:
         return None if situation.task == "causal-lm" else FEW_BITS_OF_ENCODERS
 
+    @classmethod
+    def remark(cls, facts: Mapping[str, Any]) -> Text | None:
+        told = facts["quantised"]["gptq"]
+        named = {key: len(told[key]) for key in _GUARDS if key in told}
+        fired = [Text(*(part.format(count) for part in _GUARDS[key])) for key, count in named.items()]
+        return error_remark(told["error_relative_to_rounding"], fired)
+
     def _solved(self, group: SharedInput, kind: GridKind, record: _Record) -> Iterator[tuple[Layer, Codes]]:
         """The layers of a group in one go: they have one Hessian."""
         import torch
@@ -148,7 +164,7 @@ class _Record:
         return better
 
     def told(self) -> dict[str, Any]:
-        """JSON values."""
+        """JSON values, which `GPTQ.remark` reads."""
         mine, nearest = self._errors
         told: dict[str, Any] = {"error_relative_to_rounding": mine / nearest if nearest else None}
         named = {
