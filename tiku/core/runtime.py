@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,12 @@ class Runtime(ABC):
         """Whether what `save` writes of this language model decodes requests of different lengths at once.
         Asked only where `batches` says that the runtime can at all, and torch could with this module."""
         return Support.yes()
+
+    def import_for(self, folder: Path) -> None:
+        """Import what opening this folder will: otherwise its memory would be taken for that of the weights.
+        Raises `ImportError`."""
+        for name in self.modules:
+            importlib.import_module(name)
 
     @abstractmethod
     def save(self, subject: Subject, folder: Path) -> Mapping[str, Any] | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -73,8 +72,7 @@ def _import_libraries(artefact: Path) -> None:
     from tiku.artefact.manifest import MODEL, read_manifest
 
     manifest = read_manifest(artefact)
-    for module in registry.get("runtimes", manifest.runtime).modules:
-        importlib.import_module(module)
+    registry.get("runtimes", manifest.runtime).import_for(artefact / MODEL)
     registry.get("models", manifest.family).load_processor(artefact / MODEL)
 
 

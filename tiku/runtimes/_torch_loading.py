@@ -12,7 +12,7 @@ from tiku.runtimes._compressed_tensors import STANDALONE, is_packed, loading_arg
 from tiku.runtimes._explain import first_line
 from tiku.runtimes._storage import fill, is_compressed, is_narrow, read_weights, reader
 
-__all__ = ["load_module", "standalone_source"]
+__all__ = ["import_architecture", "load_module", "standalone_source"]
 
 _AUTO_CLASSES = {
     "text-classification": "AutoModelForSequenceClassification",
@@ -99,6 +99,17 @@ def standalone_source(
         return _OWN_FUNCTION + reading + (_OWN_COMPRESSED if reading else "") + _FORWARD
     opening = _COMPRESSED if reading else _TRANSFORMERS
     return opening.format(auto=_AUTO_CLASSES[task]) + reading + _FORWARD
+
+
+def import_architecture(folder: Path) -> None:
+    """Import the code of a transformers model, which comes with a thousand modules. A user's own function is
+    imported with the processor that it gives."""
+    if (folder / _REFERENCE).is_file():
+        return
+    import transformers
+
+    for name in json.loads((folder / "config.json").read_bytes()).get("architectures") or ():
+        getattr(transformers, name, None)
 
 
 def load_module(folder: Path, task: str, dtype: str = "float32") -> Any:

@@ -16,7 +16,7 @@ from tiku.runtimes._compressed_tensors import WEIGHT_ONLY, describe, packable, q
 from tiku.runtimes._sixteen_bits import COMPUTE, DTYPES, computes
 from tiku.runtimes._storage import store
 from tiku.runtimes._streaming_session import StreamingSession
-from tiku.runtimes._torch_loading import load_module, standalone_source
+from tiku.runtimes._torch_loading import import_architecture, load_module, standalone_source
 from tiku.runtimes._torch_session import TorchSession
 
 __all__ = ["RUNTIME", "Torch"]
@@ -47,6 +47,10 @@ class Torch(Runtime):
             "torch 中 int8 乘 int8 的层只能以 pickle 形式保存，而且官方已宣布将其移除；"
             "请改用 onnxruntime 或 openvino 运行时",
         )
+
+    def import_for(self, folder: Path) -> None:
+        super().import_for(folder)
+        import_architecture(folder)
 
     def save(self, subject: Subject, folder: Path) -> None:
         registry.get("models", subject.family).save(subject, folder)

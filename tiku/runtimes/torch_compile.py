@@ -17,7 +17,7 @@ from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import only_fp32
 from tiku.runtimes._explain import first_line
-from tiku.runtimes._torch_loading import load_module, standalone_source
+from tiku.runtimes._torch_loading import import_architecture, load_module, standalone_source
 from tiku.runtimes._torch_session import TorchSession, resolve_device
 
 __all__ = ["RUNTIME", "TorchCompile"]
@@ -58,6 +58,10 @@ class TorchCompile(Runtime):
             "torch stores layers that multiply int8 by int8 only as a pickle; choose onnxruntime or openvino",
             "torch 中 int8 乘 int8 的层只能以 pickle 形式保存；请改用 onnxruntime 或 openvino",
         )
+
+    def import_for(self, folder: Path) -> None:
+        super().import_for(folder)
+        import_architecture(folder)
 
     def save(self, subject: Subject, folder: Path) -> None:
         registry.get("models", subject.family).save(subject, folder)
