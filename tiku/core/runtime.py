@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tiku.core.subject import Session, Subject
+from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 
@@ -32,6 +32,11 @@ class Runtime(ABC):
     def decodes_together(self, subject: Subject) -> Support:
         """Whether what `save` writes of this language model decodes requests of different lengths at once.
         Asked only where `batches` says that the runtime can at all, and torch could with this module."""
+        return Support.yes()
+
+    def right_here(self, numerics: Numerics) -> Support:
+        """Whether this processor computes these numerics rightly; asked before an artefact is opened, which
+        may have been built on another."""
         return Support.yes()
 
     @abstractmethod

@@ -50,6 +50,12 @@ class Int8Static(Method):
         100.0, "the range leaves out what lies beyond it on either side; 100: nothing", low=90.0, high=100.0
     )
     reduce_range: bool = param(True, "7-bit weights, safe on processors without VNNI")
+    rest: str = param(
+        "fp32",
+        "what the rest is computed in (attention, norms, sums of layers): bf16 is faster where the runtime "
+        "and the processor have it",
+        choices=("fp32", "bf16"),
+    )
     tokens: int = param(16_384, "calibration tokens", low=128, high=100_000_000)
     window: int = param(512, "tokens of a calibration text at most", low=8, high=131_072)
 
