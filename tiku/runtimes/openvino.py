@@ -21,7 +21,7 @@ from tiku.runtimes._openvino_int8 import compress, group_activations
 from tiku.runtimes._openvino_language import LANGUAGE_FORWARD, OpenVinoLanguageSession, converted_decoder
 from tiku.runtimes._openvino_packed import put_codes, storable, widened
 from tiku.runtimes._openvino_session import GRAPH, OpenVinoSession, arithmetic
-from tiku.runtimes._openvino_static import quantise_products
+from tiku.runtimes._openvino_static import quantise_products, rest_taken
 from tiku.runtimes._sixteen_bits import computes, multiplies
 from tiku.runtimes._static_int8 import SCHEME as STATIC
 from tiku.runtimes._static_int8 import products_taken, rest_of, right_here
@@ -164,11 +164,18 @@ def _narrowed(model: Any, subject: Subject) -> tuple[Any, dict[str, Any]]:
         model = group_activations(model, None)
     session = _session(model, subject.task)
     try:
-        taken = {} if products is None else products_taken(session.int8_products(), products, "openvino")
+        taken = {} if products is None else _static_taken(session, products, rest_of(subject.numerics))
         away = refuse_garbage(subject, session) if subject.task == "causal-lm" else {}
     finally:
         session.close()
     return model, {**taken, **away}
+
+
+def _static_taken(session: OpenVinoSession, asked: int, rest: str) -> dict[str, Any]:
+    """In which number formats a static model is executed. Raises `ModelError`."""
+    found = session.formats()
+    taken = products_taken(found["products"].get("int8", 0), asked, "openvino")
+    return {**taken, **rest_taken(found, rest)}
 
 
 def _session(
