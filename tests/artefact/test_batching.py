@@ -1,6 +1,8 @@
 """Every request in exactly one batch; budgets kept; brute force says how small padding can be."""
 
+import dataclasses
 import itertools
+import math
 
 import pytest
 from hypothesis import given
@@ -37,16 +39,27 @@ def test_batches_keep_their_limits(lengths, serve):
 
 @given(st.lists(st.integers(1, 60), min_size=5, max_size=40), _SERVES)
 def test_every_stream_gets_a_batch(lengths, serve):
-    """Of requests of one length: others cannot always be dealt out evenly."""
+    """Of requests of one length: others cannot always be dealt out evenly. Nine requests for four streams
+    are three batches of three."""
     alike = [lengths[0]] * len(lengths)
-    assert len(plan_batches(alike, serve)) >= min(serve.streams, len(alike) // 2)
+    share = math.ceil(len(alike) / serve.streams)
+    assert len(plan_batches(alike, serve)) >= math.ceil(len(alike) / share)
 
 
 def test_two_streams_share_four_requests_that_one_budget_would_hold():
     serve = Serve(token_budget=100, sort_by_length=True, streams=2)
-    assert plan_batches([5, 5, 4, 4], serve) == [[0], [1], [2, 3]]
+    assert plan_batches([5, 5, 4, 4], serve) == [[0], [1], [2], [3]]  # 9 tokens each, not 5 and 13
     assert plan_batches([5, 5, 5, 5], serve) == [[0, 1], [2, 3]]
     assert plan_batches([5, 5, 4, 4], Serve(batch_size=32, streams=2)) == [[0, 1], [2, 3]]
+
+
+def test_batches_are_smaller_where_two_streams_then_end_together():
+    # three batches of 40 tokens would leave one stream idle for the third
+    three_by_three = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    for serve in (Serve(token_budget=40, streams=2), Serve(batch_size=4, streams=2)):
+        assert plan_batches([10] * 12, serve) == three_by_three
+        assert [len(b) for b in plan_batches([10] * 12, dataclasses.replace(serve, streams=1))] == [4, 4, 4]
+        assert [len(b) for b in plan_batches([10] * 12, dataclasses.replace(serve, streams=3))] == [4, 4, 4]
 
 
 def test_without_sorting_requests_stay_in_their_order():

@@ -86,3 +86,12 @@ def test_the_unfused_graph_is_tried_only_where_there_is_time(name):
         for budget in ("quick", "standard", "thorough")
     }
     assert asked == {"quick": [True], "standard": [True], "thorough": [True, False]}
+
+
+def test_openvino_comes_unfused_first_where_texts_are_short():
+    def first(**facts):
+        situation = Situation("text-classification", "", "cpu", 1, budget="standard", facts=facts)
+        return [c.fusion for c in registry.get("methods", "openvino").candidates(situation)]
+
+    assert first(mean_tokens=27.3) == [False]
+    assert first(mean_tokens=200.0) == first() == [True]

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from tests.methods.quantize.models import gpt2, logits, subject_of, tied_llama
-from tiku.artefact import verify, write
+from tiku.artefact import open_artefact, verify, write
 from tiku.core import registry
-from tiku.core.errors import ModelError
+from tiku.core.errors import ArtefactError, ModelError
 from tiku.core.recipe import Recipe
 from tiku.core.subject import Numerics
 from tiku.methods.quantize.int8_static import Int8Static
-from tiku.runtimes import _onnx_static, _openvino_static
+from tiku.runtimes import _onnx_static, _openvino_static, _sixteen_bits, _static_int8
 from tiku.runtimes._static_int8 import InputGrid, weight_codes
 from tiku.testing import tiny_classifier, tiny_context, tiny_texts
 
@@ -140,6 +140,71 @@ def test_a_runtime_that_takes_no_int8_kernel_is_refused(runtime, tmp_path, monke
     with pytest.raises(ModelError, match="no int8 kernel") as caught:
         built(tiny_classifier(), runtime, tmp_path)
     assert caught.value.got == "0 of 13 products"
+
+
+HAS_BF16 = pytest.mark.skipif(
+    not _sixteen_bits.multiplies("bf16", gpu=False), reason="this processor has no bfloat16"
+)
+
+
+@HAS_BF16
+def test_the_rest_in_bfloat16_leaves_every_product_in_int8_and_is_proven_without_tiku(tmp_path) -> None:
+    def written(rest):
+        subject = Int8Static(rest=rest).apply(tiny_classifier(), tiny_context(tmp_path))
+        subject = replace(subject, runtime="openvino")
+        return write(subject, tmp_path / rest, recipe=Recipe(), examples=tiny_texts(8))
+
+    narrow, wide = written("bf16"), written("fp32")
+    for manifest in (narrow, wide):
+        assert manifest.facts["built"]["int8_products"] == {"taken": 13, "asked": 13}
+        assert 0 < manifest.check["away_from_module"]["nats"] < 0.1
+    used, plain = narrow.facts["built"]["computed_in"], wide.facts["built"]["computed_in"]
+    assert used["products"]["int8"] == plain["products"]["int8"] == 13
+    assert used["rest"]["bf16"] >= 10 and "f32" not in used["rest"]  # 2 norms and 2 sums a layer, and more
+    assert set(plain["rest"]) == {"f32"}
+    report = verify(tmp_path / "bf16")
+    assert report.ok and report.without_tiku
+    largest = np.abs(np.load(tmp_path / "bf16" / "check.npz")["logits"]).max()
+    assert narrow.check["tolerance"] >= torch.finfo(torch.bfloat16).eps * largest
+
+
+def test_the_rest_in_bfloat16_is_refused_where_it_would_not_be(monkeypatch, tmp_path) -> None:
+    def support(runtime, make=tiny_classifier):
+        numerics = Numerics("int8-static", {"ranges": {}, "rest": "bf16"})
+        rooms = registry.get("runtimes", runtime)
+        return rooms.supports(replace(make(), runtime=runtime, numerics=numerics))
+
+    monkeypatch.setattr(_sixteen_bits, "_flags", lambda: frozenset({"avx512_bf16"}))
+    assert support("openvino")
+    for refused, reason in (
+        (support("onnxruntime"), "in float32 only"),
+        (support("openvino", lambda: subject_of(tied_llama())), "language models"),
+    ):
+        assert not refused and reason in refused.reason.en and refused.reason.zh
+    monkeypatch.setattr(_sixteen_bits, "_flags", frozenset)
+    assert "no bf16 arithmetic" in support("openvino").reason.en
+    monkeypatch.setattr(_openvino_static, "_COMPUTING", ())
+    with pytest.raises(ModelError, match="no bfloat16 kernel"):
+        built(tiny_classifier(), "openvino", tmp_path, rest="bf16")
+
+
+@BOTH
+def test_eight_bit_weights_are_not_opened_where_their_products_saturate(
+    runtime, tmp_path, monkeypatch
+) -> None:
+    def written(name, **config):
+        subject = Int8Static(**config).apply(tiny_classifier(), tiny_context(tmp_path))
+        subject = replace(subject, runtime=runtime)
+        write(subject, tmp_path / name, recipe=Recipe(), examples=tiny_texts(8))
+
+    monkeypatch.setattr(_static_int8, "adds_in_32_bits", lambda: True)
+    written("8", reduce_range=False)
+    written("7", reduce_range=True)
+    monkeypatch.setattr(_static_int8, "adds_in_32_bits", lambda: False)
+    with pytest.raises(ArtefactError, match="wrong answers") as caught:
+        open_artefact(tmp_path / "8", threads=1, device="cpu")
+    assert "saturate" in caught.value.got
+    open_artefact(tmp_path / "7", threads=1, device="cpu").close()
 
 
 @BOTH

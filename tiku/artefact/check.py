@@ -17,7 +17,7 @@ from tiku.core.drift import drift
 from tiku.core.errors import ArtefactError, ModelError
 from tiku.core.family import Family
 from tiku.core.files import write_bytes
-from tiku.core.subject import Session, Subject
+from tiku.core.subject import Numerics, Session, Subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,11 +78,16 @@ def make_reference(subject: Subject, session: Session, examples: Sequence[Any]) 
         "examples": len(logits),
         "max_abs_diff_to_module": away,
         "batch_noise": noise,
-        "tolerance": max(noise, _GRAIN.get(subject.numerics.scheme, 1e-4) * scale),
+        "tolerance": max(noise, _grain(subject.numerics) * scale),
     }
     if subject.task == "text-classification" and subject.numerics.scheme != "fp32":
         facts["away_from_module"] = drift(own, logits, subject.numerics.scheme, f" in {subject.runtime}")
     return Reference(inputs, logits, facts)
+
+
+def _grain(numerics: Numerics) -> float:
+    """How far the same model may be from itself, of the largest logit."""
+    return _GRAIN.get(str(numerics.options.get("rest", numerics.scheme)), 1e-4)
 
 
 def answers(session: Session, inputs: Mapping[str, NDArray[Any]], task: str) -> NDArray[np.float32]:

@@ -206,6 +206,13 @@ def open_session(
     """The artefact's model in its runtime, without the processor; `alone`: whoever runs it does not run
     several batches at once. Raises `ArtefactError`, `MissingExtra`."""
     runtime: Runtime = registered("runtimes", manifest.runtime)
+    if not (right := runtime.right_here(manifest.numerics)):
+        raise ArtefactError(
+            "this processor would compute wrong answers with this artefact",
+            got=right.reason.en if right.reason else None,
+            allowed="a processor like the one it was built on",
+            next_step="build the artefact again on this machine",
+        )
     streams = 1 if alone or manifest.serve.memory else manifest.serve.streams
     return runtime.open(
         folder / MODEL,

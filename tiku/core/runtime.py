@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tiku.core.subject import Session, Subject
+from tiku.core.subject import Numerics, Session, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 
@@ -40,6 +40,11 @@ class Runtime(ABC):
         Raises `ImportError`."""
         for name in self.modules:
             importlib.import_module(name)
+
+    def right_here(self, numerics: Numerics) -> Support:
+        """Whether this processor computes these numerics rightly; asked before an artefact is opened, which
+        may have been built on another."""
+        return Support.yes()
 
     @abstractmethod
     def save(self, subject: Subject, folder: Path) -> Mapping[str, Any] | None:

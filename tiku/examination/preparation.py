@@ -16,11 +16,14 @@ from tiku.core.files import write_json
 from tiku.core.hashing import hash_of
 from tiku.core.method import Method, Progress, Situation
 from tiku.core.recipe import Recipe
+from tiku.core.subject import Subject
 from tiku.core.task import TASKS
 from tiku.examination.inputs import Inputs
 from tiku.examination.plan import Plan, target_for
 
 __all__ = ["Prepared", "prepare"]
+
+_COUNTED = 256  # texts of each dataset
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,22 @@ def prepare(inputs: Inputs, plan: Plan, progress: Progress) -> Prepared:
         return known
     progress(0, 1, "load the model")
     subject = inputs.load_subject(plan.seed)
-    facts = dict(subject.facts)
+    facts = {**subject.facts, **_lengths(inputs, subject)}
     train = facts.get("head") == "new" or bool(plan.finetune)
     recipe = Recipe.of(_finetune(plan.finetune)) if train else Recipe()
     prepared = Prepared(model_sha, data_sha, subject.task, subject.family, recipe, facts)
     write_json(path, prepared)
     return prepared
+
+
+def _lengths(inputs: Inputs, subject: Subject) -> dict[str, float]:
+    """How long the texts of a classifier are, in tokens: some calibration texts on average."""
+    if subject.task != "text-classification":
+        return {}
+    texts = [text for splits in inputs.splits for text in splits.calibration.inputs()[:_COUNTED]]
+    encodings = inputs.family.encode(subject.processor, texts, None)
+    counts = [len(next(iter(encoding.values()))) for encoding in encodings]
+    return {"mean_tokens": sum(counts) / len(counts)} if counts else {}
 
 
 def _finetune(config: Mapping[str, Any]) -> Method:

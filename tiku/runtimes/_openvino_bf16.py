@@ -8,7 +8,7 @@ from typing import Any
 
 from tiku.core.subject import Numerics, Subject
 
-__all__ = ["arithmetic_of", "narrow_weights", "widened_subject"]
+__all__ = ["arithmetic_of", "ask_for_bf16", "narrow_weights", "widened_subject"]
 
 _HINT = ["runtime_options", "INFERENCE_PRECISION_HINT"]
 
@@ -31,8 +31,13 @@ def narrow_weights(model: Any) -> Any:
             for user in constant.output(0).get_target_inputs():
                 user.replace_source_output(wide.output(0))
     model.validate_nodes_and_infer_types()
-    model.set_rt_info("bf16", _HINT)
+    ask_for_bf16(model)
     return model
+
+
+def ask_for_bf16(model: Any) -> None:
+    """Have whatever opens the model compute in bfloat16 what is not multiplied in int8."""
+    model.set_rt_info("bf16", _HINT)
 
 
 def arithmetic_of(model: Any) -> str:

@@ -76,11 +76,11 @@ class OpenVinoSession(Session):
             self._idle.put(request)
         return logits
 
-    def int8_products(self) -> int:
-        """Matrix products that the plugin carries out in int8."""
-        from tiku.runtimes._openvino_static import kernels
+    def formats(self) -> dict[str, dict[str, int]]:
+        """Executed operators by number format: products, and the rest."""
+        from tiku.runtimes._openvino_static import formats
 
-        return kernels(self._compiled)
+        return formats(self._compiled)
 
     def close(self) -> None:
         del self._idle, self._request, self._compiled

@@ -5,16 +5,21 @@ The plugin's low-precision transformations turn the pair into products of int8 n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from tiku.core.errors import ModelError
 from tiku.core.subject import Numerics
 from tiku.runtimes._static_int8 import InputGrid, grids_of, largest_code, unknown_layer, weight_codes
 
-__all__ = ["kernels", "quantise_products"]
+__all__ = ["formats", "quantise_products", "rest_taken"]
 
 _LEVELS = 256
 _INT8 = "_i8"  # how the plugin names kernels that multiply int8
+_PRODUCTS = ("FullyConnected", "MatMul")
+_COMPUTING = ("Eltwise", "MVN", "RMSNorm", "ScaledDotProductAttention", "Softmax", "Subgraph")
+_FLOATING = ("bf16", "f16", "f32")
 
 
 def quantise_products(model: Any, numerics: Numerics) -> int:
@@ -37,11 +42,30 @@ def quantise_products(model: Any, numerics: Numerics) -> int:
     return count
 
 
-def kernels(compiled: Any) -> int:
-    """Products of a compiled model that its plugin carries out in int8."""
-    nodes = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
-    kinds = [(_text(info, "layerType"), _text(info, "primitiveType")) for info in nodes]
-    return sum(kind in ("FullyConnected", "MatMul") and used.lower().endswith(_INT8) for kind, used in kinds)
+def formats(compiled: Any) -> dict[str, dict[str, int]]:
+    """Executed operators by number format: products, and the rest that computes in floating point."""
+    products: Counter[str] = Counter()
+    rest: Counter[str] = Counter()
+    for op in compiled.get_runtime_model().get_ops():
+        info = op.get_rt_info()
+        kind, found = _text(info, "layerType"), _text(info, "runtimePrecision")
+        if kind in _PRODUCTS:
+            products["int8" if _text(info, "primitiveType").lower().endswith(_INT8) else found] += 1
+        elif kind in _COMPUTING and found in _FLOATING:
+            rest[found] += 1
+    return {"products": dict(products), "rest": dict(rest)}
+
+
+def rest_taken(found: dict[str, dict[str, int]], asked: str) -> dict[str, Any]:
+    """JSON values. Raises `ModelError` where nothing is computed in the bfloat16 that was asked for."""
+    if asked == "bf16" and not found["rest"].get("bf16"):
+        raise ModelError(
+            "openvino took no bfloat16 kernel for this model on this processor",
+            got=f"the rest in {', '.join(found['rest']) or 'no floating point'}",
+            allowed="a model and a processor with bfloat16 kernels",
+            next_step="leave rest at fp32",
+        )
+    return {"computed_in": found}
 
 
 def _text(info: Any, key: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from tiku.core.subject import Subject
 from tiku.core.verdict import Support
 
-__all__ = ["COMPUTE", "DTYPES", "computes", "narrowed"]
+__all__ = ["COMPUTE", "DTYPES", "computes", "multiplies", "narrowed"]
 
 COMPUTE = "compute"  # the runtime option: the torch dtype that the module is loaded and multiplied in
 DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -30,7 +30,7 @@ def computes(subject: Subject, *, gpu: bool = True) -> Support:
     """Yes where this machine multiplies in the subject's 16 bits and the model is transformers' own. Without
     `gpu` only the processor counts."""
     scheme = subject.numerics.scheme
-    if not (there := _instructions(scheme, gpu)):
+    if not (there := multiplies(scheme, gpu)):
         return there
     if hasattr(subject.module, "save_pretrained"):
         return Support.yes()
@@ -65,7 +65,8 @@ def _kept_wide(module: Any, scheme: str) -> set[str]:
     return strict | set(getattr(module, "_keep_in_fp32_modules", None) or ()) if scheme == "fp16" else strict
 
 
-def _instructions(scheme: str, gpu: bool) -> Support:
+def multiplies(scheme: str, gpu: bool) -> Support:
+    """Whether the processor, or with `gpu` a GPU, has the arithmetic."""
     import torch
 
     wanted = _INSTRUCTIONS[scheme]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiku.core.errors import ModelError
 from tiku.core.subject import Numerics
+from tiku.core.verdict import Support
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,8 @@ __all__ = [
     "grids_of",
     "largest_code",
     "products_taken",
+    "rest_of",
+    "right_here",
     "unknown_layer",
     "weight_codes",
 ]
@@ -91,6 +94,22 @@ def adds_in_32_bits() -> bool:
         return False
     flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
     return any("vnni" in flag or flag == "amx_int8" for flag in flags)
+
+
+def rest_of(numerics: Numerics) -> str:
+    """The number format asked for where nothing is multiplied in int8: fp32 or bf16."""
+    return str(numerics.options.get("rest", "fp32"))
+
+
+def right_here(numerics: Numerics) -> Support:
+    """No for static weights of 8 bits where products of a uint8 and an int8 saturate: wrong answers."""
+    if numerics.scheme != SCHEME or numerics.options.get("reduce_range", True) or adds_in_32_bits():
+        return Support.yes()
+    return Support.no(
+        "this processor adds products of 8-bit numbers in 16 bits, which saturate; the weights need 7 "
+        "(reduce_range)",
+        "本机处理器用 16 位累加 8 位乘积，会饱和溢出；权重须用 7 位（reduce_range）",
+    )
 
 
 def products_taken(taken: int, asked: int, runtime: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from tiku.runtimes._onnx_rewriting import FUSED, rewrite
 from tiku.runtimes._onnx_session import OnnxRuntimeSession, session_settings
 from tiku.runtimes._onnx_static import multiply_in_static_int8
 from tiku.runtimes._static_int8 import SCHEME as STATIC
+from tiku.runtimes._static_int8 import rest_of, right_here
 from tiku.runtimes._torch_rows import refusal
 from tiku.runtimes._tracing import (
     check_export,
@@ -124,6 +125,11 @@ class OnnxRuntime(Runtime):
             return fits
         if subject.numerics.scheme.endswith(WEIGHT_ONLY):
             return storable(subject)
+        if rest_of(subject.numerics) != "fp32":
+            return Support.no(
+                "onnxruntime's processor kernels compute what is not int8 in float32 only",
+                "onnxruntime 的 CPU 算子只能以 float32 计算 int8 以外的部分",
+            )
         if subject.numerics.scheme in _SCHEMES:
             return Support.yes()
         return Support.no(
@@ -144,6 +150,9 @@ class OnnxRuntime(Runtime):
                 f"导出到 onnxruntime 的计算图只接受等长的行：{why}",
             )
         return Support.yes()
+
+    def right_here(self, numerics: Numerics) -> Support:
+        return right_here(numerics)
 
     def save(self, subject: Subject, folder: Path) -> dict[str, Any]:
         """Trace, check, then quantise if the numerics ask for it. How far a narrowed language model is from

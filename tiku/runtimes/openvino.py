@@ -15,15 +15,16 @@ from tiku.runtimes._available import installed, require
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY
 from tiku.runtimes._drift import refuse_garbage
 from tiku.runtimes._language import check_decoder, traceable_decoder
-from tiku.runtimes._openvino_bf16 import narrow_weights, widened_subject
+from tiku.runtimes._openvino_bf16 import ask_for_bf16, narrow_weights, widened_subject
+from tiku.runtimes._openvino_first import read_first_only
 from tiku.runtimes._openvino_int8 import compress, group_activations
 from tiku.runtimes._openvino_language import LANGUAGE_FORWARD, OpenVinoLanguageSession, converted_decoder
 from tiku.runtimes._openvino_packed import put_codes, storable, widened
 from tiku.runtimes._openvino_session import GRAPH, OpenVinoSession, arithmetic
-from tiku.runtimes._openvino_static import quantise_products
-from tiku.runtimes._sixteen_bits import computes
+from tiku.runtimes._openvino_static import quantise_products, rest_taken
+from tiku.runtimes._sixteen_bits import computes, multiplies
 from tiku.runtimes._static_int8 import SCHEME as STATIC
-from tiku.runtimes._static_int8 import products_taken
+from tiku.runtimes._static_int8 import products_taken, rest_of, right_here
 from tiku.runtimes._tracing import (
     check_export,
     example_inputs,
@@ -76,16 +77,21 @@ class OpenVino(Runtime):
             return _int8_as_asked(subject.numerics)
         if scheme.endswith(WEIGHT_ONLY):
             return storable(subject)
-        if scheme in ("fp32", STATIC):
+        if scheme == "fp32":
             return Support.yes()
+        if scheme == STATIC:
+            return _rest_as_asked(subject)
         if scheme == _BF16 and subject.task == "text-classification":
             return computes(subject, gpu=False)
         return Support.no(f"tiku has no {scheme} for openvino", f"tiku 尚未为 openvino 实现 {scheme}")
 
+    def right_here(self, numerics: Numerics) -> Support:
+        return right_here(numerics)
+
     def save(self, subject: Subject, folder: Path) -> dict[str, Any]:
         """Convert, check and write; weights in float32 or, if asked for, in few bits. How far a narrowed
-        language model is from its module, and how many products of a static one are int8. Raises
-        `ModelError`."""
+        language model is from its module, how many products of a static one are int8, and how many operators
+        of a classifier work on its first position alone. Raises `ModelError`."""
         require(self)
         import openvino
 
@@ -94,14 +100,16 @@ class OpenVino(Runtime):
         language = subject.task == "causal-lm"
         with tracing(subject, self.name):
             model = _converted_decoder(subject) if language else _converted_classifier(subject)
+            first = 0 if language else read_first_only(model)
             session = _session(model, subject.task)
         (check_decoder if language else check_export)(subject, session)
         session.close()
-        built: dict[str, Any] = {}
+        built: dict[str, Any] = {"first_position_alone": first} if first else {}
         if asked.numerics.scheme == _BF16:
             model = narrow_weights(model)
         elif subject.numerics.scheme != "fp32":
-            model, built = _narrowed(model, subject)
+            model, found = _narrowed(model, subject)
+            built |= found
         openvino.save_model(model, str(folder / GRAPH), compress_to_fp16=False)
         return built
 
@@ -112,7 +120,7 @@ class OpenVino(Runtime):
         return _session(folder / GRAPH, task, options, threads=threads, device=device)
 
     def standalone(self, *, task: str, family: str, options: Mapping[str, Any], numerics: Numerics) -> str:
-        precision = _BF16 if numerics.scheme == _BF16 else "f32"
+        precision = _BF16 if _BF16 in (numerics.scheme, rest_of(numerics)) else "f32"
         opening = _OPEN.format(settings=json.dumps(arithmetic(options.get("fusion", True), precision)))
         return opening + (LANGUAGE_FORWARD if task == "causal-lm" else _FORWARD)
 
@@ -148,17 +156,26 @@ def _narrowed(model: Any, subject: Subject) -> tuple[Any, dict[str, Any]]:
     products = None
     if subject.numerics.scheme == STATIC:
         products = quantise_products(model, subject.numerics)
+        if rest_of(subject.numerics) == _BF16:
+            ask_for_bf16(model)
     elif subject.numerics.scheme == "int8-dynamic":
         model = compress(model, subject.numerics.options)
     else:
         model = group_activations(model, None)
     session = _session(model, subject.task)
     try:
-        taken = {} if products is None else products_taken(session.int8_products(), products, "openvino")
+        taken = {} if products is None else _static_taken(session, products, rest_of(subject.numerics))
         away = refuse_garbage(subject, session) if subject.task == "causal-lm" else {}
     finally:
         session.close()
     return model, {**taken, **away}
+
+
+def _static_taken(session: OpenVinoSession, asked: int, rest: str) -> dict[str, Any]:
+    """In which number formats a static model is executed. Raises `ModelError`."""
+    found = session.formats()
+    taken = products_taken(found["products"].get("int8", 0), asked, "openvino")
+    return {**taken, **rest_taken(found, rest)}
 
 
 def _session(
@@ -174,6 +191,18 @@ def _session(
     hint, fusion = options.get("hint", "LATENCY"), options.get("fusion", True)
     streams = options.get("streams", 1)
     return kind(graph, threads=threads, device=device, hint=hint, fusion=fusion, streams=streams)
+
+
+def _rest_as_asked(subject: Subject) -> Support:
+    """What is not int8 in bfloat16: for classifiers, where the processor has it."""
+    if rest_of(subject.numerics) == "fp32":
+        return Support.yes()
+    if subject.task == "text-classification":
+        return multiplies(_BF16, gpu=False)
+    return Support.no(
+        "tiku computes language models in openvino in float32, but for their few-bit products",
+        "tiku 在 openvino 中以 float32 计算语言模型，低位宽乘积除外",
+    )
 
 
 def _int8_as_asked(numerics: Numerics) -> Support:

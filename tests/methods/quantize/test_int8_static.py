@@ -12,12 +12,13 @@ import torch
 
 from tests.methods.quantize.models import gpt2, logits, subject_of, tied_llama
 from tiku.core.errors import DataError, ModelError, RecipeError
+from tiku.core.method import Situation
 from tiku.core.recipe import Recipe
 from tiku.methods.quantize._activation_ranges import range_of, smoothing_scale
 from tiku.methods.quantize._calibration import SharedInput
 from tiku.methods.quantize._targets import Layer, find_targets
 from tiku.methods.quantize.int8_static import Int8Static
-from tiku.runtimes import _static_int8
+from tiku.runtimes import _sixteen_bits, _static_int8
 from tiku.testing import tiny_classifier, tiny_context, tiny_language_model
 
 IDS = torch.randint(0, 20, (3, 11), generator=torch.Generator().manual_seed(0))
@@ -142,6 +143,22 @@ def test_full_range_is_refused_where_products_saturate(tmp_path: Path, monkeypat
         cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n")
         assert bool(Int8Static(reduce_range=False).supports(tiny_classifier())) == full
         assert Int8Static().supports(tiny_classifier())
+
+
+def test_candidates_take_what_the_processor_has(tmp_path: Path, monkeypatch) -> None:
+    def proposed(flags: str, task: str = "text-classification", budget: str = "standard"):
+        (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: {flags}\n")
+        monkeypatch.setattr(_sixteen_bits, "_flags", lambda: frozenset(flags.split()))
+        found = Int8Static.candidates(Situation(task, "", "cpu", 1, budget=budget))
+        return [(one.reduce_range, one.rest) for one in found]
+
+    monkeypatch.setattr(_static_int8.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(_static_int8, "_CPUINFO", tmp_path / "cpuinfo")
+    assert proposed("avx2 fma") == [(True, "fp32")]
+    assert proposed("avx2 avx512_vnni") == [(False, "fp32")]
+    assert proposed("avx512_vnni avx512_bf16") == [(False, "fp32"), (False, "bf16")]
+    assert proposed("avx512_vnni avx512_bf16", budget="quick") == [(False, "fp32")]
+    assert proposed("avx512_vnni avx512_bf16", task="causal-lm") == []
 
 
 def test_two_number_formats_do_not_stand_in_one_recipe() -> None:
