@@ -12,8 +12,6 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tiku.runtimes._disk_reading import PAGE, Residency
-
 __all__ = ["MemoryWatch", "counter"]
 
 _INTERVAL = 0.03
@@ -35,6 +33,8 @@ class MemoryWatch:
 
     def begin(self, files: Iterable[Path]) -> Callable[[], None]:
         """Watch from now on; what is returned ends it."""
+        from tiku.runtimes._disk_reading import Residency  # brings NumPy, whose threads are to be limited
+
         self._files = [os.open(path, os.O_RDONLY) for path in files]
         sizes = [os.fstat(file).st_size for file in self._files]
         self._residency = [Residency(file, size) for file, size in zip(self._files, sizes, strict=True)]
@@ -50,6 +50,8 @@ class MemoryWatch:
                 self.own, self.cached = own, cached
 
     def _in_cache(self) -> int:
+        from tiku.runtimes._disk_reading import PAGE
+
         sizes = zip(self._residency, self._sizes, strict=True)
         return PAGE * sum(int(held.pages(0, size).sum()) for held, size in sizes)
 

@@ -1,6 +1,7 @@
 """A model that does not fit: layer-streaming against Accelerate's disk offload, tokens per second.
 
 A random Llama in bf16 with TinyLlama's shape (1.1 B parameters) may keep a quarter of its weights in memory.
+Ours streams it as it is, and rounded to 8 bits per output; the peer's turn counts for both.
 Each side is told that limit and decodes in a process of its own; `bench._memory_watch` says what it and the
 cache of its weight files took at most, since no control group can be made here. Before each token the cache
 of the weight files is emptied on both sides, so that every streamed byte comes from the disk: the kernel
@@ -22,34 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from bench._memory_watch import MemoryWatch, counter
+from bench._offloaded_model import SHAPE, compare_texts, make, round_to_int8, write_text_logits
 from bench._pairs import Row, limit_threads, paired_row, run
 
-_SHAPE = {
-    "hidden_size": 2048, "num_hidden_layers": 22, "num_attention_heads": 32, "num_key_value_heads": 4,
-    "intermediate_size": 5632, "vocab_size": 32_000, "max_position_embeddings": 2048,
-    "tie_word_embeddings": False,
-}  # fmt: skip
 _SHARE = 0.25  # of the weights
 _PROMPT = list(range(100, 116))
 _TOKENS = 3  # of a turn; the first, which reads the prompt, is not timed
 _TOLERANCE = 0.02  # of the largest logit: bf16 keeps 8 bits
 _CHUNK = 4 << 20
-
-
-def _make(folder: Path) -> int:
-    """Write the model; the bytes of its weights."""
-    import torch
-    import transformers
-
-    torch.manual_seed(0)
-    with torch.device("meta"):
-        module = transformers.LlamaForCausalLM(transformers.LlamaConfig(**_SHAPE)).bfloat16()
-    module = module.to_empty(device="cpu").eval()
-    for name, weight in module.named_parameters():
-        values = torch.randn(weight.shape, dtype=torch.bfloat16).mul_(0.02)
-        weight.data.copy_(torch.ones_like(weight) if "norm" in name else values)
-    module.save_pretrained(folder, max_shard_size="4GB")
-    return sum(2 * weight.numel() for weight in module.parameters())
 
 
 def _emptied(files: Iterable[Path]) -> None:
@@ -87,6 +68,7 @@ def _decode(module: Any, files: list[Path], watch: MemoryWatch) -> dict[str, Any
 
     ids, cache, tokens, seconds, read = torch.tensor([_PROMPT]), None, [], [], []
     first: list[float] = []
+    _emptied(files)
     end = watch.begin(files)
     with torch.inference_mode():
         for _ in range(_TOKENS):
@@ -106,10 +88,10 @@ def _decode(module: Any, files: list[Path], watch: MemoryWatch) -> dict[str, Any
     }  # fmt: skip
 
 
-def _ours(folder: Path, limit: int) -> dict[str, Any]:
+def _ours(folder: Path, limit: int, text: Path | None) -> dict[str, Any]:
     """The block reader of layer-streaming with as many resident blocks as the limit has room for."""
     import torch
-    import transformers  # noqa: F401  # before the watch begins
+    from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401  # no weights of ours
 
     from tiku.runtimes._streaming import blocks_of, stream
     from tiku.runtimes._torch_loading import load_module
@@ -117,37 +99,53 @@ def _ours(folder: Path, limit: int) -> dict[str, Any]:
     watch = MemoryWatch()
     module = load_module(folder, "causal-lm", "bfloat16")
     _, blocks = blocks_of(module)
-    block = sum(2 * weight.numel() for weight in blocks[0].parameters())
-    rest = sum(2 * weight.numel() for weight in module.parameters()) - block * len(blocks)
+    block = sum(tensor.nbytes for tensor in blocks[0].state_dict().values())
+    # The embedding is mapped: it takes the rows that are looked up.
+    whole = sum(tensor.nbytes for n, tensor in module.state_dict().items() if "embed_tokens" not in n)
+    rest = whole - block * len(blocks)
     resident = max(0, (limit - rest) // block - 2)
     streamer = stream(module, folder, resident, torch.bfloat16)
     found = _decode(module, list(folder.glob("*.safetensors")), watch)
+    if text:
+        write_text_logits(module, text)
     if streamer is not None:
         streamer.close()
     return {**found, "resident": resident}
 
 
-def _peer(folder: Path, limit: int) -> dict[str, Any]:
+def _peer(folder: Path, limit: int, text: Path | None) -> dict[str, Any]:
     """As Accelerate's guide to big models sets it up: what does not fit `max_memory` goes to the disk."""
     import torch
-    import transformers
+    from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401  # before the watch begins
 
     watch = MemoryWatch()
     with tempfile.TemporaryDirectory(dir=folder) as offloaded:
-        module = transformers.AutoModelForCausalLM.from_pretrained(
+        module = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.bfloat16, device_map="auto", max_memory={"cpu": limit},
             offload_folder=offloaded,
         )  # fmt: skip
         files = [*folder.glob("*.safetensors"), *Path(offloaded).rglob("*.dat")]
         places = list(module.hf_device_map.values())
-        return {**_decode(module.eval(), files, watch), "on_disk": places.count("disk"), "parts": len(places)}
+        found = _decode(module.eval(), files, watch)
+        if text:
+            write_text_logits(module, text)
+        return {**found, "on_disk": places.count("disk"), "parts": len(places)}
 
 
-def _turn(side: str, folder: Path, limit: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.offload", side, str(folder), str(limit)]
+def _turn(side: str, folder: Path, limit: int, text: Path | None = None) -> dict[str, Any]:
+    """One process; it writes what it says of the random text to `text`, after the tokens."""
+    command = [
+        sys.executable,
+        "-m",
+        "bench.offload",
+        side,
+        str(folder),
+        str(limit),
+        *([str(text)] * bool(text)),
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{side}: {answer['seconds']} s per token", file=sys.stderr)
+    print(f"{side} of {folder.name}: {answer['seconds']} s per token", file=sys.stderr)
     return answer
 
 
@@ -169,34 +167,62 @@ def _mb(count: int) -> str:
     return f"{count / 1e6:.0f} MB"
 
 
+def _rate(side: dict[str, Any]) -> float:
+    """Tokens per second."""
+    return len(side["seconds"]) / sum(side["seconds"])
+
+
+def _work(same: str, turns: list[dict[str, dict[str, Any]]], disks: list[float], name: str) -> str:
+    """What the last column says of our side of that name and the peer."""
+    shares: dict[str, list[float]] = {
+        side: [
+            sum(turn[side]["read"]) / sum(turn[side]["seconds"]) / disk
+            for turn, disk in zip(turns, disks, strict=True)
+        ]
+        for side in (name, "peer")
+    }
+    ours, peer = turns[-1][name], turns[-1]["peer"]
+    return (
+        f"{same}; read at {_told(shares[name])} of the disk's rate, peer {_told(shares['peer'])}"
+        f" ({disks[-1] / 1e9:.2f} GB/s last); per token {_mb(ours['read'][-1])},"
+        f" peer {_mb(peer['read'][-1])};"
+        f" at most in memory {_mb(ours['own'])} + {_mb(ours['cached'])} of cache,"
+        f" peer {_mb(peer['own'])} + {_mb(peer['cached'])}; ours has"
+        f" {ours['resident']} of {SHAPE['num_hidden_layers']} blocks in memory,"
+        f" peer {peer['on_disk']} of {peer['parts']} parts on disk"
+    )
+
+
+def _pair(folder: Path, rounded: Path, limit: int, texts: bool) -> tuple[dict[str, dict[str, Any]], float]:
+    """A turn of each side, and the disk's rate around them."""
+    weights = next(folder.glob("*.safetensors"))
+    before = _disk_rate(weights)
+    turn = {
+        "ours": _turn("ours", folder, limit),
+        "peer": _turn("peer", folder, limit, folder / "peer.npy" if texts else None),
+        "rounded": _turn("ours", rounded, limit, folder / "ours.npy" if texts else None),
+    }
+    return turn, (before + _disk_rate(weights)) / 2
+
+
 def rows(pairs: int) -> Iterator[Row]:
-    """One case."""
+    """Two cases: the weights as they are, and in 8 bits."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        weights = _make(folder)
+        folder, rounded = Path(name, "bf16"), Path(name, "int8")
+        weights = make(folder)
+        round_to_int8(folder, rounded)
         limit = int(_SHARE * weights)
-        mine: list[float] = []
-        theirs: list[float] = []
-        shares: tuple[list[float], list[float]] = ([], [])
-        for _ in range(pairs):
-            before = _disk_rate(next(folder.glob("*.safetensors")))
-            ours, peer = _turn("ours", folder, limit), _turn("peer", folder, limit)
-            mine.append(len(ours["seconds"]) / sum(ours["seconds"]))
-            theirs.append(len(peer["seconds"]) / sum(peer["seconds"]))
-            disk = (before + _disk_rate(next(folder.glob("*.safetensors")))) / 2
-            for rates, side in zip(shares, (ours, peer), strict=True):
-                rates.append(sum(side["read"]) / sum(side["seconds"]) / disk)
-        work = (
-            f"{_same(ours, peer)}; read at {_told(shares[0])} of the disk's rate, peer {_told(shares[1])}"
-            f" ({disk / 1e9:.2f} GB/s last); per token {_mb(ours['read'][-1])}, peer {_mb(peer['read'][-1])};"
-            f" at most in memory {_mb(ours['own'])} + {_mb(ours['cached'])} of cache,"
-            f" peer {_mb(peer['own'])} + {_mb(peer['cached'])}; peer has {peer['on_disk']} of {peer['parts']}"
-            " parts on disk"
-        )
-        threads = os.environ["OMP_NUM_THREADS"]
-        case = f"1.1 B-parameter Llama in bf16, {limit / 1e6:.0f} of {weights / 1e6:.0f} MB in memory, "
+        found = [_pair(folder, rounded, limit, texts=number == 0) for number in range(pairs)]
+        close = compare_texts(folder / "ours.npy", folder / "peer.npy")
+    turns, disks = [turn for turn, _ in found], [disk for _, disk in found]
+    peer = [_rate(turn["peer"]) for turn in turns]
+    threads = os.environ["OMP_NUM_THREADS"]
+    case = f"1.1 B-parameter Llama in bf16, {limit / 1e6:.0f} of {weights / 1e6:.0f} MB in memory"
+    same = _same(turns[-1]["ours"], turns[-1]["peer"])
+    for side, how, work in (("ours", "", same), ("rounded", ", ours stored in 8 bits", close)):
+        told, mine = _work(work, turns, disks, side), [_rate(turn[side]) for turn in turns]
         yield paired_row(
-            f"{case}{threads} threads", mine, theirs, work,
+            f"{case}{how}, {threads} threads", mine, peer, told,
             peer_package="accelerate", unit="tokens/s", higher_is_better=True,
         )  # fmt: skip
 
@@ -204,7 +230,8 @@ def rows(pairs: int) -> Iterator[Row]:
 if __name__ == "__main__":
     if sys.argv[1:2] in (["ours"], ["peer"]):
         side = _ours if sys.argv[1] == "ours" else _peer
-        print(json.dumps(side(Path(sys.argv[2]), int(sys.argv[3]))))
+        text = Path(sys.argv[4]) if len(sys.argv) > 4 else None
+        print(json.dumps(side(Path(sys.argv[2]), int(sys.argv[3]), text)))
     else:
         limit_threads(min(2, os.cpu_count() or 1))
         run("offload", rows, pairs=6)

@@ -109,8 +109,8 @@ def test_blocks_that_are_not_in_the_files_are_told(tmp_path: Path) -> None:
 def test_what_cannot_be_streamed_is_refused_with_its_reason() -> None:
     assert "two buffers" in LayerStreaming().supports(tiny_classifier()).reason.en
     assert "two buffers" in LayerStreaming(3).supports(decoder()).reason.en
-    few = replace(decoder(), numerics=Numerics("int4-weight-only"))
-    assert "kernel" in LayerStreaming().supports(few).reason.en
+    other = replace(decoder(), numerics=Numerics("int8-static"))
+    assert "has no int8-static layers" in LayerStreaming().supports(other).reason.en
     folded = replace(decoder(), runtime_options={"fold_qkv": "all"})
     assert "not in the files" in LayerStreaming().supports(folded).reason.en
     assert "onnxruntime" in LayerStreaming().supports(replace(decoder(), runtime="onnxruntime")).reason.en
@@ -154,6 +154,11 @@ def test_pages_are_those_of_the_file_in_the_cache_and_past_it(in_cache: bool, tm
     with mmap.mmap(-1, end - start) as pages:
         file.read(start, memoryview(pages))
         assert pages[: len(content) - start] == content[start:]
+    with mmap.mmap(-1, 3 * PAGE) as pages:
+        several = memoryview(pages)
+        file.read_all([(8 * PAGE, several[:PAGE]), (2 * PAGE, several[PAGE:])])
+        several.release()
+        assert pages[:] == content[8 * PAGE : 9 * PAGE] + content[2 * PAGE : 4 * PAGE]
     file.close()
 
 

@@ -36,7 +36,8 @@ __all__ = [
 CHECK = "check.npz"
 _EXAMPLES = 8
 _MAX_TOKENS = 64
-_GRAIN = {"bf16": 2.0**-6, "fp16": 2.0**-9}  # two units in the last place: another thread count moves it so
+# Two units in the last place: another thread count moves it so.
+_GRAIN = {"bf16": 2.0**-6, "int8-weight-only-bf16": 2.0**-6, "fp16": 2.0**-9}
 _FP32_TOLERANCE = 1e-3  # relative to the largest logit: sums in another order, not another model
 
 

@@ -25,6 +25,10 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     """Codes (…, n), below 2**bits, to int32 (…, packed_length(n, bits)); code i begins at bit i * bits."""
     import torch
 
+    if bits == 8:  # the same as below, many times as fast
+        words = packed_length(codes.shape[-1], bits)
+        octets = torch.nn.functional.pad(codes.to(torch.uint8), (0, 4 * words - codes.shape[-1]))
+        return octets.reshape(-1).view(torch.int32).reshape(*codes.shape[:-1], words)
     places = torch.arange(bits, dtype=torch.uint8)
     stream = (codes.to(torch.uint8).unsqueeze(-1) >> places & 1).flatten(-2)
     spare = packed_length(codes.shape[-1], bits) * _WORD - stream.shape[-1]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tiku.layers.bits import WIDTHS, pack, packed_length, unpack
+from tiku.layers.int8_product import int8_product, multiplies
 
 __all__ = ["Codes", "QuantizedLinear"]
 
@@ -42,7 +43,7 @@ class Codes:
     def weight(self) -> Tensor:
         """float32 (O, I)."""
         zero = 1 << (self.bits - 1) if self.zero_OG is None else self._spread(self.zero_OG.float())
-        return (self.codes_OI.float() - zero) * self._spread(self.scale_OG)
+        return self.codes_OI.float().sub_(zero).mul_(self._spread(self.scale_OG))
 
     def rows(self, start: int | None, end: int | None, step: int = 1) -> Codes:
         """The codes of some outputs."""
@@ -51,6 +52,8 @@ class Codes:
         return Codes(self.bits, self.group, self.codes_OI[at], self.scale_OG[at], zero)
 
     def _spread(self, per_group: Tensor) -> Tensor:
+        if per_group.shape[1] == 1:
+            return per_group
         return per_group.repeat_interleave(self.group, dim=1)[:, : self.codes_OI.shape[1]]
 
 
@@ -59,7 +62,8 @@ class QuantizedLinear(nn.Module):
     that a transformers model which holds such layers is saved in that format as it is.
 
     The weights are widened at every call: torch's kernels that multiply from codes are scalar loops for
-    float32 activations (docs/log.md). Made empty; `of` fills it.
+    float32 activations (docs/log.md). bfloat16 activations are multiplied from symmetric 8-bit codes of one
+    scale per output. Made empty; `of` fills it.
     """
 
     weight_packed: Tensor
@@ -77,10 +81,12 @@ class QuantizedLinear(nn.Module):
         words = torch.zeros(out_features, packed_length(in_features, bits), dtype=torch.int32)
         zeros = torch.zeros(packed_length(out_features, bits), groups, dtype=torch.int32)
         self.register_buffer("weight_packed", words)
-        self.register_buffer("weight_scale", torch.zeros(out_features, groups))
+        self.register_buffer("weight_scale", torch.zeros(out_features, groups, dtype=torch.float32))
         self.register_buffer("weight_shape", torch.tensor([out_features, in_features]))
         self.register_buffer("weight_zero_point", None if symmetric else zeros)
-        self.register_buffer("bias", torch.zeros(out_features) if bias else None)
+        # float32 whatever torch's default is: a model that computes in bfloat16 is loaded under another one
+        biases = torch.zeros(out_features, dtype=torch.float32) if bias else None
+        self.register_buffer("bias", biases)
 
     @classmethod
     def of(cls, codes: Codes, bias: Tensor | None = None) -> QuantizedLinear:
@@ -121,7 +127,15 @@ class QuantizedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B…, I) to (B…, O), in the dtype of `x`."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
+        if self._per_channel() and multiplies(x, self.in_features, self.out_features):
+            rows = x.reshape(-1, self.in_features)
+            made = int8_product(rows, self.weight_packed, self.weight_scale.flatten())
+            made = made.view(*x.shape[:-1], self.out_features)
+            return made if bias is None else made + bias
         return nn.functional.linear(x, self.weight.to(x.dtype), bias)
+
+    def _per_channel(self) -> bool:
+        return self.bits == 8 and self.weight_zero_point is None and self.group >= self.in_features
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bits={self.bits}, group={self.group}"

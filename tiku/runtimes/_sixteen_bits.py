@@ -13,10 +13,11 @@ from typing import Any
 from tiku.core.subject import Subject
 from tiku.core.verdict import Support
 
-__all__ = ["COMPUTE", "DTYPES", "computes", "multiplies", "narrowed"]
+__all__ = ["COMPUTE", "DTYPES", "INT8_IN_BF16", "computes", "multiplies", "narrowed"]
 
 COMPUTE = "compute"  # the runtime option: the torch dtype that the module is loaded and multiplied in
 DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
+INT8_IN_BF16 = "int8-weight-only-bf16"  # linear layers in 8 bits, everything else as in bf16
 
 _CPUINFO = Path("/proc/cpuinfo")
 _INSTRUCTIONS = {  # flags of /proc/cpuinfo: x86 and Arm
@@ -29,7 +30,7 @@ _LARGEST = {"bf16": 3.38e38, "fp16": 65504.0}
 def computes(subject: Subject, *, gpu: bool = True) -> Support:
     """Yes where this machine multiplies in the subject's 16 bits and the model is transformers' own. Without
     `gpu` only the processor counts."""
-    scheme = subject.numerics.scheme
+    scheme = "bf16" if subject.numerics.scheme == INT8_IN_BF16 else subject.numerics.scheme
     if not (there := multiplies(scheme, gpu)):
         return there
     if hasattr(subject.module, "save_pretrained"):

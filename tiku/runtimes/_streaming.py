@@ -1,21 +1,26 @@
 """Running a model whose blocks stay on disk: each is read while the one before it computes.
 
-Two buffers hold one block each. A block's weights are views into the buffer that was filled for it, so that
-memory holds what is not repeated (embeddings, norms, the head), `resident` blocks, and two more. Weights that
-lie side by side in a file are read in one go.
+Two buffers hold one block each. A block's weights, and the codes and scales of its few-bit layers, are views
+into the buffer that was filled for it, so that memory holds what is not repeated (embeddings, norms, the
+head), `resident` blocks, and two more. Tensors that lie side by side in a file are read in one go.
+
+The resident blocks are spread evenly: the disk is at work while they compute, too.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiku.core.errors import ArtefactError
-from tiku.runtimes._disk_reading import PAGE, DiskFile, whole_pages
-from tiku.weightfiles._header import ITEM_BYTES, Entry, read_header
+from tiku.runtimes._compressed_tensors import quantised_layers
+from tiku.runtimes._disk_reading import PAGE, DiskFile, looked_up, whole_pages
+from tiku.runtimes._streaming_plan import Plan, Source, plan_of, view_of
+from tiku.weightfiles._header import Entry, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -25,24 +30,7 @@ __all__ = ["blocks_of", "float_types", "stream"]
 
 _BUFFERS = 2
 _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a weight lies: an open file and the entry of its header."""
-
-    file: DiskFile
-    entry: Entry
-
-
-@dataclass(frozen=True)
-class Run:
-    """Whole pages of a file, and where they go in a buffer."""
-
-    file: DiskFile
-    start: int
-    end: int
-    place: int
+_KEPT = "weight_shape"  # of a few-bit layer: two numbers that nothing computes with
 
 
 def blocks_of(module: nn.Module) -> tuple[str, list[nn.Module]]:
@@ -56,7 +44,7 @@ def blocks_of(module: nn.Module) -> tuple[str, list[nn.Module]]:
     }
     if not lists:
         return "", []
-    largest = max(lists, key=lambda name: sum(p.numel() for b in lists[name] for p in b.parameters()))
+    largest = max(lists, key=lambda n: sum(t.nbytes for b in lists[n] for t in _tensors(b).values()))
     return largest, lists[largest]
 
 
@@ -67,37 +55,34 @@ def float_types(folder: Path) -> set[str]:
 
 
 def stream(module: nn.Module, folder: Path, resident: int, dtype: torch.dtype) -> Streamer | None:
-    """Let go of the weights of all blocks but the first `resident` and read them from the folder's files
-    whenever they are needed; None where that leaves nothing on disk. `module` is changed.
+    """Let go of the weights of all blocks but `resident` ones and read them from the folder's files whenever
+    they are needed; None where that leaves nothing on disk. `module` is changed.
 
     Raises `ArtefactError` where the files do not hold the blocks' weights under the module's names.
     """
     name, blocks = blocks_of(module)
-    _widen(module, {id(p) for block in blocks[resident:] for p in block.parameters()}, dtype)
-    sources, wanted = _sources(folder), []
-    for number, block in list(enumerate(blocks))[resident:]:
-        found = {n: sources.get(f"{name}.{number}.{n}") for n, _ in block.named_parameters()}
-        lacking = [n for n, p in block.named_parameters() if not _matches(found[n], p)]
-        if lacking:
-            raise ArtefactError(
-                "the weight files do not hold the layers that are to be streamed",
-                got=f"no {name}.{number}.{lacking[0]} of its shape in {folder}",
-                allowed="plain safetensors under the module's own names",
-                next_step="build the artefact again, or build it without layer-streaming",
-            )
-        wanted.append({n: source for n, source in found.items() if source is not None})
-    return Streamer(blocks[resident:], wanted, dtype) if wanted else None
+    if resident >= len(blocks):
+        _widen(module, set(), dtype)
+        return None
+    files = _stored(folder)
+    _settle(module, _rest(module, name, files, dtype))
+    _widen(module, {id(p) for block in blocks for p in block.parameters()}, dtype)
+    for table in _tables(module):
+        looked_up(table.data_ptr(), table.nbytes)
+    wanted = [_sources(block, f"{name}.{n}", files, folder, dtype) for n, block in enumerate(blocks)]
+    kept = {(2 * place + 1) * len(blocks) // (2 * resident) for place in range(resident)}
+    for number in kept:
+        _settle(blocks[number], wanted[number])
+    left = [number for number in range(len(blocks)) if number not in kept]
+    return Streamer([blocks[number] for number in left], [wanted[number] for number in left])
 
 
 class Streamer:
     """Fills buffers in a thread of its own, one block ahead; hooks on the blocks hand the weights over."""
 
-    def __init__(
-        self, blocks: Sequence[nn.Module], sources: Sequence[Mapping[str, Source]], dtype: torch.dtype
-    ) -> None:
-
-        self._blocks, self._sources, self._dtype = blocks, sources, dtype
-        self._plans = [_plan(weights, dtype) for weights in sources]
+    def __init__(self, blocks: Sequence[nn.Module], sources: Sequence[Mapping[str, Source]]) -> None:
+        self._blocks, self._sources = blocks, sources
+        self._plans = [plan_of(tensors) for tensors in sources]
         size = max(plan.size for plan in self._plans)
         self._buffers = [_pages(size) for _ in range(min(_BUFFERS, len(blocks)))]
         self._aside = _pages(max(plan.aside for plan in self._plans))
@@ -116,7 +101,7 @@ class Streamer:
         for hook in self._hooks:
             hook.remove()
         self._pool.shutdown(wait=True)
-        for file in {source.file for weights in self._sources for source in weights.values()}:
+        for file in {source.file for tensors in self._sources for source in tensors.values()}:
             file.close()
 
     def _enter(self, number: int) -> None:
@@ -139,70 +124,113 @@ class Streamer:
     def _fill(self, number: int, buffer: int) -> int:
         if buffer in self._held:
             self._empty(self._held.pop(buffer))
-        plan, held = self._plans[number], self._buffers[buffer]
-        for run in plan.runs:
-            run.file.read(run.start, _octets(held[run.place : run.place + run.end - run.start]))
-        for name, source in self._sources[number].items():
-            if name in plan.widened:
-                self._widen(source, _view(held, plan.places[name], source.entry, self._dtype))
+        _read(self._plans[number], self._sources[number], self._buffers[buffer], self._aside)
         self._held[buffer] = number
         return buffer
 
-    def _widen(self, source: Source, out: torch.Tensor) -> None:
-        import torch
-
-        start, end = whole_pages(source.entry.start, source.entry.end)
-        source.file.read(start, _octets(self._aside[: end - start]))
-        stored = getattr(torch, _FLOATS[source.entry.dtype])
-        out.copy_(_view(self._aside, source.entry.start - start, source.entry, stored))
-
     def _attach(self, number: int, buffer: int) -> None:
-        plan, weights = self._plans[number], dict(self._blocks[number].named_parameters())
-        for name, source in self._sources[number].items():
-            weights[name].data = _view(self._buffers[buffer], plan.places[name], source.entry, self._dtype)
+        _attach(self._blocks[number], self._plans[number], self._sources[number], self._buffers[buffer])
 
     def _empty(self, number: int) -> None:
-        """Weights of no memory: what computes with them by mistake fails instead of answering."""
+        """Tensors of no memory: what computes with them by mistake fails instead of answering."""
         import torch
 
-        for weight in self._blocks[number].parameters():
-            weight.data = torch.empty(0, dtype=self._dtype)
+        tensors = _tensors(self._blocks[number])
+        for name, source in self._sources[number].items():
+            tensors[name].data = torch.empty(0, dtype=source.held)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a block's weights come into a buffer of `size` bytes: runs that are read as they are, weights that
-    are widened by way of `aside` bytes elsewhere, and the byte at which each weight begins."""
+def _tables(module: nn.Module) -> list[torch.Tensor]:
+    """The weights of embeddings, but for those that a head multiplies with."""
+    from torch import nn
 
-    runs: tuple[Run, ...]
-    places: Mapping[str, int]
-    widened: frozenset[str]
-    size: int
-    aside: int
+    uses = Counter(id(weight) for part in module.modules() for weight in part.parameters(recurse=False))
+    tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
+    return [weight for weight in tables if uses[id(weight)] == 1]
 
 
-def _plan(weights: Mapping[str, Source], dtype: torch.dtype) -> Plan:
-    import torch
+def _rest(
+    module: nn.Module, blocks: str, files: Mapping[str, tuple[DiskFile, Entry]], dtype: torch.dtype
+) -> dict[str, Source]:
+    """Where lies what every pass needs beside the blocks: all but tables. What the files have under another
+    name is left out."""
+    tables = {id(weight) for weight in _tables(module)}
+    found = {
+        name: Source(*files[name], _held(tensor, dtype))
+        for name, tensor in _tensors(module).items()
+        if name in files and id(tensor) not in tables and not name.startswith(f"{blocks}.")
+    }
+    tensors = _tensors(module)
+    return {name: source for name, source in found.items() if source.fits(tensors[name])}
 
-    widened = {n for n, s in weights.items() if getattr(torch, _FLOATS[s.entry.dtype]) != dtype}
-    kept = sorted(weights.keys() - widened, key=lambda n: (str(weights[n].file.path), weights[n].entry.start))
-    runs: list[Run] = []
-    places: dict[str, int] = {}
-    size = 0
-    for name in kept:
-        source = weights[name]
+
+def _settle(part: nn.Module, sources: Mapping[str, Source]) -> None:
+    """Read tensors of a module into memory of their own: what is mapped from the file may be dropped, and
+    drags along what the system reads ahead."""
+    plan = plan_of(sources)
+    memory = _pages(plan.size)
+    _read(plan, sources, memory, _pages(plan.aside))
+    _attach(part, plan, sources, memory)
+
+
+def _read(plan: Plan, sources: Mapping[str, Source], memory: torch.Tensor, aside: torch.Tensor) -> None:
+    for file, runs in groupby(plan.runs, key=lambda run: run.file):
+        file.read_all((r.start, _octets(memory[r.place : r.place + r.end - r.start])) for r in runs)
+    for name in plan.widened:
+        source = sources[name]
         start, end = whole_pages(source.entry.start, source.entry.end)
-        if runs and runs[-1].file is source.file and start <= runs[-1].end:
-            runs[-1] = replace(runs[-1], end=max(end, runs[-1].end))
-        else:
-            runs.append(Run(source.file, start, end, size))
-        size = runs[-1].place + runs[-1].end - runs[-1].start
-        places[name] = runs[-1].place + source.entry.start - runs[-1].start
-    for name in sorted(widened):
-        places[name] = size
-        size += -(-_numbers(weights[name].entry) * dtype.itemsize // PAGE) * PAGE
-    entries = [whole_pages(weights[n].entry.start, weights[n].entry.end) for n in widened]
-    return Plan(tuple(runs), places, frozenset(widened), size, max((e - s for s, e in entries), default=0))
+        source.file.read(start, _octets(aside[: end - start]))
+        stored = view_of(aside, source.entry.start - start, source, source.stored)
+        view_of(memory, plan.places[name], source, source.held).copy_(stored)
+
+
+def _attach(part: nn.Module, plan: Plan, sources: Mapping[str, Source], memory: torch.Tensor) -> None:
+    tensors = _tensors(part)
+    for name, source in sources.items():
+        tensors[name].data = view_of(memory, plan.places[name], source, source.held)
+
+
+def _tensors(block: nn.Module) -> dict[str, torch.Tensor]:
+    """What is streamed of a block, by name: its parameters and what its few-bit layers store."""
+    found: dict[str, torch.Tensor] = dict(block.named_parameters())
+    for name, layer in quantised_layers(block).items():
+        buffers = layer.named_buffers(name, recurse=False)
+        found |= {place: buffer for place, buffer in buffers if not place.endswith(_KEPT)}
+    return found
+
+
+def _sources(
+    block: nn.Module, name: str, files: Mapping[str, tuple[DiskFile, Entry]], folder: Path, dtype: torch.dtype
+) -> dict[str, Source]:
+    """Where the block's tensors lie. Raises `ArtefactError`."""
+    found: dict[str, Source] = {}
+    for place, tensor in _tensors(block).items():
+        stored = files.get(f"{name}.{place}")
+        source = None if stored is None else Source(*stored, _held(tensor, dtype))
+        if source is None or not source.fits(tensor):
+            raise ArtefactError(
+                "the weight files do not hold the layers that are to be streamed",
+                got=f"no {name}.{place} of its shape in {folder}",
+                allowed="plain safetensors under the module's own names",
+                next_step="build the artefact again, or build it without layer-streaming",
+            )
+        found[place] = source
+    return found
+
+
+def _held(tensor: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
+    """Parameters are held in `dtype`, codes and scales as their layer has them."""
+    from torch import nn
+
+    return dtype if isinstance(tensor, nn.Parameter) else tensor.dtype
+
+
+def _stored(folder: Path) -> dict[str, tuple[DiskFile, Entry]]:
+    found: dict[str, tuple[DiskFile, Entry]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        file = DiskFile(path)
+        found |= {name: (file, entry) for name, entry in read_header(path).entries.items()}
+    return found
 
 
 def _pages(size: int) -> torch.Tensor:
@@ -216,27 +244,6 @@ def _pages(size: int) -> torch.Tensor:
 
 def _octets(part: torch.Tensor) -> memoryview:
     return part.numpy().data
-
-
-def _view(held: torch.Tensor, place: int, entry: Entry, dtype: torch.dtype) -> torch.Tensor:
-    count = _numbers(entry)
-    return held[place : place + count * dtype.itemsize].view(dtype).view(entry.shape)
-
-
-def _sources(folder: Path) -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        file = DiskFile(path)
-        found |= {name: Source(file, entry) for name, entry in read_header(path).entries.items()}
-    return found
-
-
-def _matches(source: Source | None, weight: torch.Tensor) -> bool:
-    return source is not None and source.entry.dtype in _FLOATS and source.entry.shape == tuple(weight.shape)
-
-
-def _numbers(entry: Entry) -> int:
-    return entry.bytes // ITEM_BYTES[entry.dtype]
 
 
 def _widen(module: nn.Module, left: set[int], dtype: torch.dtype) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tiku.core.errors import ArtefactError
+from tiku.runtimes._compressed_tensors import is_packed
+from tiku.runtimes._sixteen_bits import COMPUTE
 from tiku.runtimes._streaming import float_types, stream
 from tiku.runtimes._torch_loading import load_module
 from tiku.runtimes._torch_session import TorchSession
@@ -36,11 +38,9 @@ class StreamingSession(TorchSession):
                 allowed="cpu",
                 next_step="open it with --device cpu, or build it without layer-streaming",
             )
-        stored = float_types(folder)
-        compute = getattr(torch, options.get("compute") or "float32")
-        # In the one format of the files weights are mapped, and those of the blocks never touched.
-        module = load_module(folder, task, stored.pop() if len(stored) == 1 else "float32")
-        self._streamer = stream(module, folder, options["resident_layers"], compute)
+        compute = options.get(COMPUTE) or "float32"
+        module = load_module(folder, task, _mapped_as(folder, compute))
+        self._streamer = stream(module, folder, options["resident_layers"], getattr(torch, compute))
         super().__init__(
             runtime,
             module,
@@ -54,3 +54,12 @@ class StreamingSession(TorchSession):
         if self._streamer is not None:
             self._streamer.close()
         super().close()
+
+
+def _mapped_as(folder: Path, compute: str) -> str:
+    """The number format to load the folder in: that of its files, in which weights are mapped, and those of
+    the blocks never touched. Codes keep theirs whatever it is."""
+    if is_packed(folder):
+        return compute
+    stored = float_types(folder)
+    return stored.pop() if len(stored) == 1 else "float32"

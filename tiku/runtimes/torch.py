@@ -13,7 +13,7 @@ from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.runtimes._available import only_fp32
 from tiku.runtimes._compressed_tensors import WEIGHT_ONLY, describe, packable, quantised_layers
-from tiku.runtimes._sixteen_bits import COMPUTE, DTYPES, computes
+from tiku.runtimes._sixteen_bits import COMPUTE, DTYPES, INT8_IN_BF16, computes
 from tiku.runtimes._storage import store
 from tiku.runtimes._streaming_session import StreamingSession
 from tiku.runtimes._torch_loading import import_architecture, load_module, standalone_source
@@ -37,7 +37,7 @@ class Torch(Runtime):
     def supports(self, subject: Subject) -> Support:
         if subject.numerics.scheme.endswith(WEIGHT_ONLY):
             return packable(subject)
-        if subject.numerics.scheme in DTYPES:
+        if subject.numerics.scheme in (*DTYPES, INT8_IN_BF16):
             return computes(subject)
         return only_fp32(
             self,
@@ -84,7 +84,7 @@ class Torch(Runtime):
         source = standalone_source(
             task,
             family,
-            packed=numerics.scheme.endswith(WEIGHT_ONLY),
+            packed=numerics.scheme == INT8_IN_BF16 or numerics.scheme.endswith(WEIGHT_ONLY),
             options=options,
         )
         return source.replace("torch.float32", f"torch.{options.get(COMPUTE) or 'float32'}")

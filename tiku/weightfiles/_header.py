@@ -18,7 +18,17 @@ from tiku.core.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ITEM_BYTES", "Entry", "Header", "as_tensor", "damaged", "dtype_name", "read_header", "written"]
+__all__ = [
+    "ITEM_BYTES",
+    "Entry",
+    "Header",
+    "as_tensor",
+    "damaged",
+    "dtype_name",
+    "read_header",
+    "torch_name",
+    "written",
+]
 
 ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -127,6 +137,11 @@ def written(
         yield file
         if file.tell() != 8 + len(text) + place:
             raise ValueError(f"{file.tell()} bytes written, {8 + len(text) + place} described")
+
+
+def torch_name(dtype: str) -> str:
+    """What torch calls a type of safetensors."""
+    return _TORCH[dtype]
 
 
 def as_tensor(octets: Any, dtype: str, shape: tuple[int, ...]) -> Tensor:

@@ -11,7 +11,8 @@ from tiku.core.subject import Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.memory._storing import kept_by_torch
-from tiku.runtimes._sixteen_bits import DTYPES
+from tiku.runtimes._compressed_tensors import WEIGHT_ONLY
+from tiku.runtimes._sixteen_bits import DTYPES, INT8_IN_BF16
 from tiku.runtimes._streaming import blocks_of
 
 __all__ = ["METHOD", "LayerStreaming"]
@@ -26,7 +27,8 @@ class LayerStreaming(Method):
     The answers are the same; memory holds the embeddings and the head, `resident_layers` blocks, and two
     more. Every token reads every streamed block once, so that decoding is as fast as the disk, or as the
     system's file cache where that holds the file; what is not in that cache is read past it. Few large
-    batches pay for it, single tokens hardly ever.
+    batches pay for it, single tokens hardly ever: weights in few bits, which are read as they are stored,
+    are the sooner there.
     """
 
     name: ClassVar[str] = "layer-streaming"
@@ -37,15 +39,17 @@ class LayerStreaming(Method):
     source: ClassVar[str] = "Sheng et al. 2023, FlexGen: High-Throughput Generative Inference (ICML)"
     slot: ClassVar[str | None] = "weight files"
 
-    resident_layers: int = param(0, "blocks that stay in memory, the first ones", low=0, high=10_000)
+    resident_layers: int = param(0, "blocks that stay in memory, spread evenly", low=0, high=10_000)
 
     def supports(self, subject: Subject) -> Support:
         if not (kept := kept_by_torch(subject)):
             return kept
-        if subject.numerics.scheme not in ("fp32", *DTYPES):
+        scheme = subject.numerics.scheme
+        if scheme not in ("fp32", *DTYPES, INT8_IN_BF16) and not scheme.endswith(WEIGHT_ONLY):
             return Support.no(
-                f"{subject.numerics.scheme} layers are put into their kernel's order when they are opened",
-                f"{subject.numerics.scheme} 层在打开时须按其内核的顺序重排，不能边读边用",
+                f"torch, which reads the blocks, has no {scheme} layers: other runtimes store them in files "
+                "of their own",
+                f"逐层读取由 torch 完成，而 torch 没有 {scheme} 层：其他运行时把它们存于自有格式的文件中",
             )
         if "fold_qkv" in subject.runtime_options:
             return Support.no(

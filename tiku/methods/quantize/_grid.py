@@ -25,12 +25,14 @@ _SMALLEST = 1e-30  # below it a group counts as zero: its scale would leave floa
 
 @dataclass(frozen=True)
 class GridKind:
-    """`bits`, inputs per scale (`group` None: one scale per output), and whether zero lies in the middle."""
+    """`bits`, inputs per scale (`group` None: one scale per output), and whether zero lies in the middle.
+    `bf16_scales`: scales that bfloat16 holds, for layers that multiply in it."""
 
     bits: int
     group: int | None
     symmetric: bool
     search: bool = True
+    bf16_scales: bool = False
 
     def group_of(self, inputs: int) -> int:
         """The group size for a layer with so many inputs: the asked one, or its half or quarter down to 32
@@ -108,7 +110,7 @@ def fit_grid(weight_OI: Tensor, kind: GridKind, importance_I: Tensor | None = No
         for at in range(0, outputs, step)
     ]
     scale, zero = (torch.cat([pair[i] for pair in found]) for i in (0, 1))
-    return Grid(kind, group, scale, zero)
+    return Grid(kind, group, scale.bfloat16().float() if kind.bf16_scales else scale, zero)
 
 
 def _search(parts_OGg: Tensor, kind: GridKind, importance_Gg: Tensor | None) -> tuple[Tensor, Tensor]:

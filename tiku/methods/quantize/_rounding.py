@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tiku.core.method import Context
 from tiku.core.subject import Subject
 from tiku.methods.quantize._grid import GridKind, round_to_nearest
@@ -15,8 +17,8 @@ def rounded(
 ) -> Subject:
     """A copy whose linear layers hold their nearest codes."""
     copied, targets = working_copy(subject, quantize_head=quantize_head)
-    report = report_of(targets, kind)
+    report, head_kind = report_of(targets, kind), replace(HEAD_KIND, bf16_scales=kind.bf16_scales)
     for done, layer in enumerate(targets.layers):
         context.progress(done, len(targets.layers), layer.name)
-        put(copied.module, layer, round_to_nearest(layer.weight(), HEAD_KIND if layer.head else kind))
+        put(copied.module, layer, round_to_nearest(layer.weight(), head_kind if layer.head else kind))
     return stored_as(copied, kind, method, report, {"quantize_head": quantize_head})

@@ -24,8 +24,9 @@ def in_sixteen_bits(subject: Subject, scheme: str) -> Support:
     return runtime.supports(replace(subject, numerics=Numerics(scheme)))
 
 
-def narrow(subject: Subject, scheme: str) -> Subject:
-    """The subject with 16-bit weights. Raises `ModelError` where a weight is out of range."""
+def narrow(subject: Subject, scheme: str, numerics: Numerics | None = None) -> Subject:
+    """The subject with 16-bit weights, `numerics` being what it is then called where that is not the scheme.
+    Raises `ModelError` where a weight is out of range."""
     from tiku.runtimes._sixteen_bits import COMPUTE, DTYPES, narrowed
 
     try:
@@ -38,4 +39,4 @@ def narrow(subject: Subject, scheme: str) -> Subject:
             next_step="choose bfloat16, which has the range of float32",
         ) from error
     options = {**subject.runtime_options, COMPUTE: DTYPES[scheme]}
-    return replace(subject, module=module, numerics=Numerics(scheme), runtime_options=options)
+    return replace(subject, module=module, numerics=numerics or Numerics(scheme), runtime_options=options)

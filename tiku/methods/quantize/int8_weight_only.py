@@ -1,4 +1,4 @@
-"""Weights in 8 bits, activations in float32."""
+"""Weights in 8 bits, activations in float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import ClassVar
 
 from tiku.core.config import param
 from tiku.core.method import Context, Method, Situation, Stage
-from tiku.core.subject import Subject
+from tiku.core.subject import Numerics, Subject
 from tiku.core.text import Text
 from tiku.core.verdict import Support
 from tiku.methods.quantize._grid import GridKind
+from tiku.methods.quantize._sixteen import in_sixteen_bits, narrow
 from tiku.methods.quantize._weight_only import can_quantise
+from tiku.runtimes._sixteen_bits import INT8_IN_BF16
 
 __all__ = ["METHOD", "Int8WeightOnly"]
 
@@ -19,7 +21,11 @@ __all__ = ["METHOD", "Int8WeightOnly"]
 @dataclass(frozen=True)
 class Int8WeightOnly(Method):
     """Rounds the weights of linear layers to 8 bits, with the scale per output (or group of inputs) that
-    loses the least; no calibration data. A quarter of the float32 size, and less to read per token."""
+    loses the least; no calibration data. A quarter of the float32 size, and less to read per token.
+
+    `compute` bf16 keeps everything else in bfloat16 and computes in it, in the torch runtime where the
+    processor or a GPU does: what is symmetric with one scale per output is then multiplied from its codes.
+    """
 
     name: ClassVar[str] = "int8-weight-only"
     promise: ClassVar[float] = 0.6
@@ -34,15 +40,20 @@ class Int8WeightOnly(Method):
     )
     symmetric: bool = param(True, "zero in the middle of the grid; what torch's int8 kernel multiplies")
     quantize_head: bool = param(False, "also quantise the layer that gives the logits; unties it")
+    compute: str = param("fp32", "bf16: all computed, the rest stored in it", choices=("fp32", "bf16"))
 
     def supports(self, subject: Subject) -> Support:
-        return can_quantise(subject)
+        able = can_quantise(subject)
+        return in_sixteen_bits(subject, INT8_IN_BF16) if able and self.compute == "bf16" else able
 
     def apply(self, subject: Subject, context: Context) -> Subject:
         from tiku.methods.quantize._rounding import rounded
 
-        kind = GridKind(8, self.group, self.symmetric)
-        return rounded(subject, context, kind, self.name, quantize_head=self.quantize_head)
+        kind = GridKind(8, self.group, self.symmetric, bf16_scales=self.compute == "bf16")
+        made = rounded(subject, context, kind, self.name, quantize_head=self.quantize_head)
+        if self.compute == "fp32":
+            return made
+        return narrow(made, "bf16", Numerics(INT8_IN_BF16, made.numerics.options))
 
     @classmethod
     def candidates(cls, situation: Situation) -> tuple[Method, ...]:
