@@ -51,8 +51,6 @@ def test_codes_are_stored_and_everything_else_is_bfloat16(able: None, make, tmp_
     np.testing.assert_array_equal(answers, logits(subject.module, IDS).float().numpy())
     report = verify(tmp_path / "a")
     assert report.ok and report.without_tiku, report
-    # The same products in the same order of rounding: weights widened to bfloat16 would be further away.
-    assert report.max_abs_diff <= report.tolerance / 8
 
 
 def test_scales_lose_nothing_in_bfloat16(able: None, tmp_path: Path) -> None:
