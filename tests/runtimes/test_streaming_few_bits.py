@@ -105,3 +105,20 @@ def test_codes_are_read_and_nothing_wider(tmp_path: Path) -> None:
     weights = sum(p.numel() for b in blocks for p in decoder(hidden=256).module.model.layers[0].parameters())
     assert 2 * weights < read < 5 * weights  # a byte each, four passes; the cache may have kept some
     assert subject.module.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("kind", "one"), [("8 bits in bfloat16", True), ("4 bits, zero points", False)])
+def test_few_tokens_compute_with_one_thread_while_the_others_read(
+    kind: str, one: bool, tmp_path: Path
+) -> None:
+    opened = open_artefact(streamed(made(kind, tmp_path), tmp_path / "a"), threads=2)
+    module, seen = opened.session.module, list[int]()
+    module.model.norm.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    for tokens in (1, 40):
+        opened.session.run({"input_ids": np.ones((1, tokens), np.int64)})
+        assert torch.get_num_threads() == 2
+    assert seen == [1 if one else 2, 2]
+    with pytest.raises(IndexError), torch.inference_mode():
+        module(input_ids=torch.full((1, 1), 10_000))  # no such token
+    assert torch.get_num_threads() == 2
+    opened.close()

@@ -127,14 +127,17 @@ class QuantizedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B…, I) to (B…, O), in the dtype of `x`."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        if self._per_channel() and multiplies(x, self.in_features, self.out_features):
+        if self.per_channel and multiplies(x, self.in_features, self.out_features):
             rows = x.reshape(-1, self.in_features)
             made = int8_product(rows, self.weight_packed, self.weight_scale.flatten())
             made = made.view(*x.shape[:-1], self.out_features)
             return made if bias is None else made + bias
         return nn.functional.linear(x, self.weight.to(x.dtype), bias)
 
-    def _per_channel(self) -> bool:
+    @property
+    def per_channel(self) -> bool:
+        """Whether these are symmetric 8-bit codes of one scale per output, which bfloat16 multiplies as they
+        are."""
         return self.bits == 8 and self.weight_zero_point is None and self.group >= self.in_features
 
     def extra_repr(self) -> str:

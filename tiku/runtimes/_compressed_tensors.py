@@ -19,6 +19,7 @@ from tiku.core.subject import Subject
 from tiku.core.verdict import Support
 
 __all__ = [
+    "SCALED_AFTERWARDS",
     "STANDALONE",
     "WEIGHT_ONLY",
     "describe",
@@ -75,6 +76,40 @@ def open_model(folder):
         stored[name + ".weight"] = weight.T.contiguous() if transposed else weight
     model = type(empty).from_pretrained(None, config=config, state_dict=stored, dtype=torch.float32)
     return model.eval()
+
+
+"""
+
+# Standing behind it: 8 bits of one scale per output, multiplied as `tiku.layers.int8_product` does. Weights
+# widened and rounded to bfloat16 would move the logits of some models by more than the check allows.
+SCALED_AFTERWARDS = """\
+class _Scaled(torch.nn.Module):
+    def __init__(self, codes, scale, bias):
+        super().__init__()
+        self.codes, self.scale, self.bias = codes.bfloat16(), scale.bfloat16(), bias
+
+    def forward(self, x):
+        y = torch.nn.functional.linear(x, self.codes) * self.scale
+        return y if self.bias is None else y + self.bias
+
+
+def open_scaled(folder, open_widened=open_model):
+    model, stored = open_widened(folder), dict()
+    for path in pathlib.Path(folder).glob("*.safetensors"):
+        stored.update(load_file(path))
+    for name in [key.removesuffix(".weight_packed") for key in stored if key.endswith(".weight_packed")]:
+        outputs, inputs = stored[name + ".weight_shape"].tolist()
+        scale = stored[name + ".weight_scale"]
+        if name + ".weight_zero_point" in stored or scale.shape[1] > 1 or inputs % 16 or outputs % 4:
+            continue
+        codes = _codes(stored[name + ".weight_packed"], 8, inputs) - 128
+        parent, _, leaf = name.rpartition(".")
+        made = _Scaled(codes, scale[:, 0], model.get_submodule(name).bias)
+        setattr(model.get_submodule(parent), leaf, made)
+    return model
+
+
+open_model = open_scaled
 
 
 """

@@ -20,11 +20,13 @@ from tiku.core.errors import ArtefactError
 from tiku.runtimes._compressed_tensors import quantised_layers
 from tiku.runtimes._disk_reading import PAGE, DiskFile, looked_up, whole_pages
 from tiku.runtimes._streaming_plan import Plan, Source, plan_of, view_of
+from tiku.runtimes._streaming_threads import one_thread_for_few
 from tiku.weightfiles._header import Entry, read_header
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from torch.utils.hooks import RemovableHandle
 
 __all__ = ["blocks_of", "float_types", "stream"]
 
@@ -74,13 +76,19 @@ def stream(module: nn.Module, folder: Path, resident: int, dtype: torch.dtype) -
     for number in kept:
         _settle(blocks[number], wanted[number])
     left = [number for number in range(len(blocks)) if number not in kept]
-    return Streamer([blocks[number] for number in left], [wanted[number] for number in left])
+    threads = one_thread_for_few(module, dtype)
+    return Streamer([blocks[number] for number in left], [wanted[number] for number in left], threads)
 
 
 class Streamer:
     """Fills buffers in a thread of its own, one block ahead; hooks on the blocks hand the weights over."""
 
-    def __init__(self, blocks: Sequence[nn.Module], sources: Sequence[Mapping[str, Source]]) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        sources: Sequence[Mapping[str, Source]],
+        hooks: Sequence[RemovableHandle] = (),
+    ) -> None:
         self._blocks, self._sources = blocks, sources
         self._plans = [plan_of(tensors) for tensors in sources]
         size = max(plan.size for plan in self._plans)
@@ -89,7 +97,7 @@ class Streamer:
         self._pool = ThreadPoolExecutor(1)
         self._ahead: tuple[int, Future[int]] | None = None
         self._held: dict[int, int] = {}  # buffer to block
-        self._hooks = [
+        self._hooks = [*hooks] + [
             block.register_forward_pre_hook(lambda *_, number=number: self._enter(number))
             for number, block in enumerate(blocks)
         ]

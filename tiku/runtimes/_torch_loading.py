@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tiku.core.errors import ArtefactError, ModelError
-from tiku.runtimes._compressed_tensors import STANDALONE, is_packed, loading_arguments
+from tiku.runtimes._compressed_tensors import SCALED_AFTERWARDS, STANDALONE, is_packed, loading_arguments
 from tiku.runtimes._explain import first_line
 from tiku.runtimes._storage import fill, is_compressed, is_narrow, read_weights, reader
 
@@ -89,12 +89,18 @@ def forward(model, inputs):
 
 
 def standalone_source(
-    task: str, family: str, *, packed: bool = False, options: Mapping[str, Any] | None = None
+    task: str,
+    family: str,
+    *,
+    packed: bool = False,
+    scaled_afterwards: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> str:
     """Source that opens and runs the folder with torch (and transformers) alone."""
     reading = reader(options or {})
     if packed:
-        return STANDALONE.format(auto=_AUTO_CLASSES[task]) + reading + _FORWARD
+        after = SCALED_AFTERWARDS if scaled_afterwards else ""
+        return STANDALONE.format(auto=_AUTO_CLASSES[task]) + after + reading + _FORWARD
     if family == "torch-module":
         return _OWN_FUNCTION + reading + (_OWN_COMPRESSED if reading else "") + _FORWARD
     opening = _COMPRESSED if reading else _TRANSFORMERS

@@ -85,6 +85,7 @@ class Torch(Runtime):
             task,
             family,
             packed=numerics.scheme == INT8_IN_BF16 or numerics.scheme.endswith(WEIGHT_ONLY),
+            scaled_afterwards=numerics.scheme == INT8_IN_BF16,
             options=options,
         )
         return source.replace("torch.float32", f"torch.{options.get(COMPUTE) or 'float32'}")
