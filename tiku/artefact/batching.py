@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tiku.core.subject import Serve
 
@@ -26,6 +26,7 @@ def plan_batches(lengths: Sequence[int], serve: Serve) -> list[list[int]]:
     order = list(range(len(lengths)))
     if serve.sort_by_length:
         order.sort(key=lambda i: -lengths[i])
+    cut: Callable[[list[int], Sequence[int], int], list[list[int]]]
     if serve.token_budget is None:
         cut, most, work = _of_size, serve.batch_size, len(order)
     else:
