@@ -14,7 +14,7 @@ exam: $(VENV)/.exam
 	    --require "accuracy >= 0.98 * base" --require "p95_latency <= 40 ms" --minimize energy --out $(OUT)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
