@@ -3,8 +3,8 @@ and several requests at once.
 
 Ours is an artefact: `--artefact FOLDER`, or what `--recipe FILE` makes of the same file (made anew; the
 default is the fastest that keeps the quality). Decoding one text at a time goes as the artefact says: with
-prompt-lookup the tokens are the same, and how many a pass gives depends on the text; it is printed. The peer runs in an environment of its own and answers turn
-by turn, with the same threads and the same tokens.
+prompt-lookup the tokens are the same, and how many a pass gives depends on the text; it is printed. The peer
+runs in an environment of its own and answers turn by turn, with the same threads and the same tokens.
 """
 
 from __future__ import annotations
