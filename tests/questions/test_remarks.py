@@ -23,8 +23,8 @@ def test_gptq_tells_its_error_and_the_layers_its_guards_kept():
     }
     (said,) = remarks(evidence(_trial(GPTQ(), quantised={"gptq": told})))
     assert "layer error 0.20 of plain rounding's" in said.en
-    assert "2 layers equal to plain rounding" in said.en and "2 层与直接舍入相同" in said.zh
-    assert "1 layers have inputs that never fired" in said.en and "damping" not in said.en
+    assert "layers equal to plain rounding: 2" in said.en and "2 层与直接舍入相同" in said.zh
+    assert "layers with inputs that never fired: 1" in said.en and "damping" not in said.en
 
 
 def test_awq_without_a_scale_says_that_it_is_plain_rounding():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tiku.core.subject import Serve
 
@@ -26,10 +26,8 @@ def plan_batches(lengths: Sequence[int], serve: Serve) -> list[list[int]]:
     order = list(range(len(lengths)))
     if serve.sort_by_length:
         order.sort(key=lambda i: -lengths[i])
-    cut: Callable[[list[int], Sequence[int], int], list[list[int]]]
-    if serve.token_budget is None:
-        cut, most, work = _of_size, serve.batch_size, len(order)
-    else:
+    cut, most, work = _of_size, serve.batch_size, len(order)
+    if serve.token_budget is not None:
         cut, most, work = _within_budget, serve.token_budget, sum(lengths)
     most = min(most, max(1, math.ceil(work / serve.streams)))
     plan = cut(order, lengths, most)
@@ -58,16 +56,16 @@ def _until_all_end(lengths: Sequence[int], batches: Sequence[Sequence[int]], str
     return max(busy)
 
 
-def _of_size(order: list[int], lengths: Sequence[int], size: int) -> list[list[int]]:
-    return [order[i : i + size] for i in range(0, len(order), size)]
+def _of_size(order: list[int], lengths: Sequence[int], most: int) -> list[list[int]]:
+    return [order[i : i + most] for i in range(0, len(order), most)]
 
 
-def _within_budget(order: list[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
+def _within_budget(order: list[int], lengths: Sequence[int], most: int) -> list[list[int]]:
     batches: list[list[int]] = []
     longest = 0
     for i in order:
         longest = max(longest, lengths[i])
-        if batches and longest * (len(batches[-1]) + 1) <= budget:
+        if batches and longest * (len(batches[-1]) + 1) <= most:
             batches[-1].append(i)
         else:
             batches.append([i])

@@ -206,7 +206,7 @@ def open_session(
     """The artefact's model in its runtime, without the processor; `alone`: whoever runs it does not run
     several batches at once. Raises `ArtefactError`, `MissingExtra`."""
     runtime: Runtime = registered("runtimes", manifest.runtime)
-    if not (right := runtime.right_here(manifest.numerics)):
+    if not (right := runtime.computes_correctly(manifest.numerics)):
         raise ArtefactError(
             "this processor would compute wrong answers with this artefact",
             got=right.reason.en if right.reason else None,

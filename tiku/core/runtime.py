@@ -41,7 +41,7 @@ class Runtime(ABC):
         for name in self.modules:
             importlib.import_module(name)
 
-    def right_here(self, numerics: Numerics) -> Support:
+    def computes_correctly(self, numerics: Numerics) -> Support:
         """Whether this processor computes these numerics rightly; asked before an artefact is opened, which
         may have been built on another."""
         return Support.yes()

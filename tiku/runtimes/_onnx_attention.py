@@ -170,9 +170,10 @@ def _buffers(keys: Any, values: Any, length: Any) -> Any:
 def _attend(
     module: Any, query_BHTD: Any, key: Any, value: Any, mask: Any, scaling: float | None = None, **other: Any
 ) -> Any:
-    """Stands for `eager_attention_forward`. Raises `NotImplementedError` for what the operator has not."""
+    """Stands for `eager_attention_forward`. Raises `ValueError` for attention that the operator cannot
+    compute: the decoder is then exported as it is written."""
     if other.get("s_aux") is not None or getattr(module, "is_causal", True) is False:
-        raise NotImplementedError("attention sinks, or attention that is not causal")
+        raise ValueError("attention sinks, or attention that is not causal")
     passage = _passage[-1]
     layer = passage.cache.layers[module.layer_idx]
     scale = query_BHTD.shape[-1] ** -0.5 if scaling is None else float(scaling)

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEME",
     "InputGrid",
+    "computes_correctly",
     "grids_of",
     "largest_code",
     "products_taken",
     "rest_of",
-    "right_here",
     "unknown_layer",
     "weight_codes",
 ]
@@ -101,7 +101,7 @@ def rest_of(numerics: Numerics) -> str:
     return str(numerics.options.get("rest", "fp32"))
 
 
-def right_here(numerics: Numerics) -> Support:
+def computes_correctly(numerics: Numerics) -> Support:
     """No for static weights of 8 bits where products of a uint8 and an int8 saturate: wrong answers."""
     if numerics.scheme != SCHEME or numerics.options.get("reduce_range", True) or adds_in_32_bits():
         return Support.yes()

@@ -10,7 +10,7 @@ The resident blocks are spread evenly: the disk is at work while they compute, t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -62,11 +62,27 @@ def stream(module: nn.Module, folder: Path, resident: int, dtype: torch.dtype) -
 
     Raises `ArtefactError` where the files do not hold the blocks' weights under the module's names.
     """
-    name, blocks = blocks_of(module)
+    _, blocks = blocks_of(module)
     if resident >= len(blocks):
         _widen(module, set(), dtype)
         return None
     files = _stored(folder)
+    try:
+        return _streamer(module, folder, resident, dtype, files)
+    except BaseException:
+        for file in {file for file, _ in files.values()}:
+            file.close()
+        raise
+
+
+def _streamer(
+    module: nn.Module,
+    folder: Path,
+    resident: int,
+    dtype: torch.dtype,
+    files: Mapping[str, tuple[DiskFile, Entry]],
+) -> Streamer:
+    name, blocks = blocks_of(module)
     _settle(module, _rest(module, name, files, dtype))
     _widen(module, {id(p) for block in blocks for p in block.parameters()}, dtype)
     for table in _tables(module):
@@ -77,7 +93,8 @@ def stream(module: nn.Module, folder: Path, resident: int, dtype: torch.dtype) -
         _settle(blocks[number], wanted[number])
     left = [number for number in range(len(blocks)) if number not in kept]
     threads = one_thread_for_few(module, dtype)
-    return Streamer([blocks[number] for number in left], [wanted[number] for number in left], threads)
+    opened = {file for file, _ in files.values()}
+    return Streamer([blocks[n] for n in left], [wanted[n] for n in left], opened, threads)
 
 
 class Streamer:
@@ -87,9 +104,10 @@ class Streamer:
         self,
         blocks: Sequence[nn.Module],
         sources: Sequence[Mapping[str, Source]],
+        files: Collection[DiskFile],
         hooks: Sequence[RemovableHandle] = (),
     ) -> None:
-        self._blocks, self._sources = blocks, sources
+        self._blocks, self._sources, self._files = blocks, sources, files
         self._plans = [plan_of(tensors) for tensors in sources]
         size = max(plan.size for plan in self._plans)
         self._buffers = [_pages(size) for _ in range(min(_BUFFERS, len(blocks)))]
@@ -109,7 +127,7 @@ class Streamer:
         for hook in self._hooks:
             hook.remove()
         self._pool.shutdown(wait=True)
-        for file in {source.file for tensors in self._sources for source in tensors.values()}:
+        for file in self._files:
             file.close()
 
     def _enter(self, number: int) -> None:
@@ -163,13 +181,13 @@ def _rest(
     """Where lies what every pass needs beside the blocks: all but tables. What the files have under another
     name is left out."""
     tables = {id(weight) for weight in _tables(module)}
-    found = {
-        name: Source(*files[name], _held(tensor, dtype))
-        for name, tensor in _tensors(module).items()
-        if name in files and id(tensor) not in tables and not name.startswith(f"{blocks}.")
-    }
-    tensors = _tensors(module)
-    return {name: source for name, source in found.items() if source.fits(tensors[name])}
+    found: dict[str, Source] = {}
+    for name, tensor in _tensors(module).items():
+        if name in files and id(tensor) not in tables and not name.startswith(f"{blocks}."):
+            source = Source(*files[name], _held(tensor, dtype))
+            if source.fits(tensor):
+                found[name] = source
+    return found
 
 
 def _settle(part: nn.Module, sources: Mapping[str, Source]) -> None:

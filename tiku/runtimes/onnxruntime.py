@@ -41,7 +41,7 @@ from tiku.runtimes._onnx_rewriting import FUSED, rewrite
 from tiku.runtimes._onnx_session import OnnxRuntimeSession, session_settings
 from tiku.runtimes._onnx_static import multiply_in_static_int8
 from tiku.runtimes._static_int8 import SCHEME as STATIC
-from tiku.runtimes._static_int8 import rest_of, right_here
+from tiku.runtimes._static_int8 import computes_correctly, rest_of
 from tiku.runtimes._torch_rows import refusal
 from tiku.runtimes._tracing import (
     check_export,
@@ -151,8 +151,8 @@ class OnnxRuntime(Runtime):
             )
         return Support.yes()
 
-    def right_here(self, numerics: Numerics) -> Support:
-        return right_here(numerics)
+    def computes_correctly(self, numerics: Numerics) -> Support:
+        return computes_correctly(numerics)
 
     def save(self, subject: Subject, folder: Path) -> dict[str, Any]:
         """Trace, check, then quantise if the numerics ask for it. How far a narrowed language model is from

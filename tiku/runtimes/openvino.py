@@ -24,7 +24,7 @@ from tiku.runtimes._openvino_session import GRAPH, OpenVinoSession, arithmetic
 from tiku.runtimes._openvino_static import quantise_products, rest_taken
 from tiku.runtimes._sixteen_bits import computes, multiplies
 from tiku.runtimes._static_int8 import SCHEME as STATIC
-from tiku.runtimes._static_int8 import products_taken, rest_of, right_here
+from tiku.runtimes._static_int8 import computes_correctly, products_taken, rest_of
 from tiku.runtimes._tracing import (
     check_export,
     example_inputs,
@@ -85,8 +85,8 @@ class OpenVino(Runtime):
             return computes(subject, gpu=False)
         return Support.no(f"tiku has no {scheme} for openvino", f"tiku 尚未为 openvino 实现 {scheme}")
 
-    def right_here(self, numerics: Numerics) -> Support:
-        return right_here(numerics)
+    def computes_correctly(self, numerics: Numerics) -> Support:
+        return computes_correctly(numerics)
 
     def save(self, subject: Subject, folder: Path) -> dict[str, Any]:
         """Convert, check and write; weights in float32 or, if asked for, in few bits. How far a narrowed

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["GPTQ", "METHOD"]
 
 _GUARDS = {  # what `_Record.told` names layers under
-    "equal_to_rounding": ("{} layers equal to plain rounding", "{} 层与直接舍入相同"),
+    "equal_to_rounding": ("layers equal to plain rounding: {}", "{} 层与直接舍入相同"),
     "kept_rounding_which_erred_less": (
-        "{} layers kept plain rounding, which erred less",
+        "layers that kept plain rounding, which erred less: {}",
         "{} 层保留直接舍入（误差更小）",
     ),
-    "more_damping_than_asked": ("{} layers needed more damping", "{} 层需要更大的阻尼"),
-    "inputs_that_never_fired": ("{} layers have inputs that never fired", "{} 层有从未激活的输入"),
+    "more_damping_than_asked": ("layers that needed more damping: {}", "{} 层需要更大的阻尼"),
+    "inputs_that_never_fired": ("layers with inputs that never fired: {}", "{} 层有从未激活的输入"),
 }
 _JUDGED_ROWS = 64  # of each layer, on which GPTQ and rounding to nearest are compared
 
