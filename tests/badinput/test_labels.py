@@ -42,6 +42,7 @@ CASES = [
     case("too many classes", lambda h: exam(h.csv([[f"film {i}", f"c{i // 2}"] for i in range(2400)])), "look like ids or free text", "1200 different labels"),
     case("map that maps nothing", lambda h: exam("reviews.csv", "--label-map", "0=no", "--label-map", "1=yes"), "no entry for a label", "bad", "add bad=CLASS"),
     case("map with one entry missing", lambda h: exam("reviews.csv", "--label-map", "good=yes"), "no entry for a label", "bad"),
+    case("map with commas", lambda h: exam("reviews.csv", "--label-map", "good=yes,bad=no"), "no entry for a label", "good (to yes,bad=no)", "a --label-map for each label"),
     case("map misspelt", lambda h: exam("reviews.csv", "--label-map", "goood=yes", "--label-map", "bad=no"), "did you mean goood?"),
     case("map onto one class", lambda h: exam("reviews.csv", "--label-map", "good=film", "--label-map", "bad=film"), "all rows have the same label", "film"),
     case("map without equals", lambda h: exam("reviews.csv", "--label-map", "good"), "a label mapping is FROM=TO", "got: good"),

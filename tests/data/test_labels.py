@@ -62,7 +62,11 @@ class TestMap:
         assert _read([1.0, 0.0], label_map={"1.0": "yes", "0": "no"}).indices == (0, 1)
 
     def test_a_class_that_no_row_has_is_left_out(self):
-        assert _read([0, 1], label_map={"0": "a", "1": "b", "2": "c"}).class_names == ("a", "b")
+        labels = _read([0, 1], label_map={"0": "a", "1": "b", "2": "c"})
+        assert labels.class_names == ("a", "b")
+        (said,) = labels.warnings
+        assert said.en.endswith("no row has: 2") and said.zh.endswith("不存在的标签：2")
+        assert _read([0, 1], label_map={"0": "a", "1": "b"}).warnings == ()
 
     def test_a_label_without_entry_is_refused_with_a_hint(self):
         with pytest.raises(DataError, match="no entry") as caught:

@@ -53,6 +53,7 @@ def read_labels(
         texts = _named(texts, where, names)
     warnings: tuple[Text, ...] = ()
     if label_map:
+        warnings = _idle_entries(texts, label_map)
         texts, classes = _mapped(texts, label_map), tuple(dict.fromkeys(label_map.values()))
         classes = tuple(c for c in classes if c in set(texts))
     elif names:
@@ -134,15 +135,33 @@ def _named(texts: Sequence[str], where: Sequence[str], names: Sequence[str]) -> 
     return [known[text] for text in texts]
 
 
+def _respelled(label_map: Mapping[str, str]) -> dict[str, str]:
+    return {_spelled(value, "label map") or value: name for value, name in label_map.items()}
+
+
+def _idle_entries(texts: Sequence[str], label_map: Mapping[str, str]) -> tuple[Text, ...]:
+    """Labels that the map names and no row has."""
+    idle = sorted(_respelled(label_map).keys() - set(texts))
+    if not idle:
+        return ()
+    return (
+        Text(
+            f"the label map names labels that no row has: {', '.join(idle)}",
+            f"标签映射中有数据里不存在的标签：{'、'.join(idle)}",
+        ),
+    )
+
+
 def _mapped(texts: Sequence[str], label_map: Mapping[str, str]) -> list[str]:
-    label_map = {_spelled(value, "label map") or value: name for value, name in label_map.items()}
+    label_map = _respelled(label_map)
     missing = sorted({text for text in texts if text not in label_map})
     if missing:
         raise DataError(
             "the label map has no entry for a label in the data",
             got=", ".join(missing[:_SHOWN]),
-            allowed=label_map,
-            next_step=closest(missing[0], label_map) or f"add {missing[0]}=CLASS to the label map",
+            allowed=[f"{old} (to {new})" for old, new in label_map.items()],
+            next_step=closest(missing[0], label_map)
+            or f"add {missing[0]}=CLASS to the label map, with a --label-map for each label",
         )
     return [label_map[text] for text in texts]
 
